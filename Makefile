@@ -1,0 +1,47 @@
+# One task runner.  Every target that needs it makes .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+SERVICES ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test test-core check bench lock clean
+
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/ready: pyproject.toml .ci/requirements.lock
+	@echo "Setting up .venv (one or two minutes) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "quota-stream needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m venv .venv
+	@echo "Installing the locked dependencies ..."
+	@$(BIN)/pip install --quiet --require-hashes --requirement .ci/requirements.lock
+	@echo "Installing quota-stream ..."
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "Ready: .venv/bin/quota-stream"
+
+demo: .venv/ready ## The whole line on this machine, faster than time, with an audit at the end
+	@$(BIN)/quota-stream demo
+
+test: test-core ## All tests
+
+test-core: .venv/ready ## The tests that need Python only
+	@$(BIN)/pytest -n 2 --dist worksteal tests
+
+check: .venv/ready ## What CI does: format, lint, types, all tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory test
+
+bench: .venv/ready ## Measure: ratios, side by side in one run
+	@$(BIN)/python -m tests.bench
+
+lock: .venv/ready ## Renew the locked dependencies
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
+		--extra dev pyproject.toml --output-file .ci/requirements.lock
+
+clean: ## Remove what the other targets made
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,3 @@
+"""quota-stream: sliding-window traffic quotas as an event stream."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,181 @@
+"""What of a tracker is durable, and how: pages in two slots, an outbox, and one meta record that names them.
+
+    quota.state, one partition         value
+    meta                               checkpoint number, next input offset, where each page lies, outbox range, tracker.meta()
+    <page>/<a|b>/<part>                a page, cut below the record limit
+    out/<n>                            a decision or warning that may not be published yet, as it is to be published
+
+A checkpoint writes each dirty page to the slot that the last meta does *not* name, then the new outbox entries, then
+meta, then the removal of published outbox entries.  Whatever prefix of that survives, the meta in the log names only
+what is whole: the former checkpoint's before meta, this one's after it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from stream import wire
+from stream.core.errors import Corrupt
+from stream.core.page import Page
+from stream.core.tracker import Tracker
+from stream.ports import MAX_RECORD_BYTES, STATE, Log, Message
+
+META = b"meta"
+FORMAT = 1
+PART_BYTES = MAX_RECORD_BYTES - 1024
+OTHER = {"a": "b", "b": "a"}
+
+
+class Place(NamedTuple):
+    """Where a page lies: its slot, the checkpoint that wrote it, and into how many parts it is cut."""
+
+    slot: str
+    checkpoint: int
+    parts: int
+
+
+class State:
+    """A tracker and what surrounds it in `quota.state`.  `stage` and `staged_is_durable` take turns."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+        self.checkpoint = 0
+        self.places: dict[str, Place] = {}
+        self.outbox: deque[Message] = deque()
+        """What is durable but perhaps not published, oldest first."""
+        self.outbox_start = 0
+        """The number of outbox[0]."""
+        self._published: list[bytes] = []  # keys that the next checkpoint removes
+        self._staged: tuple[dict[str, Place], list[Message]] | None = None
+
+    def stage(self, outcomes: Iterable[Message]) -> list[Message]:
+        """The records of the next checkpoint, in the order in which they must be written.
+
+        `outcomes` are the decisions and warnings, encoded, that came since the last one.
+        """
+        number = self.checkpoint + 1
+        places = dict(self.places)
+        records: list[Message] = []
+        for page in self.tracker.dirty_pages():
+            slot = OTHER[places[page.key].slot] if page.key in places else "a"
+            parts = _cut(wire.encode_page(page, number))
+            places[page.key] = Place(slot, number, len(parts))
+            records += [Message(_part_key(page.key, slot, part), data) for part, data in enumerate(parts)]
+        new = list(outcomes)
+        first_new = self.outbox_start + len(self.outbox)
+        records += [Message(_out_key(first_new + i), _pack(message)) for i, message in enumerate(new)]
+        records.append(Message(META, self._meta(number, places, first_new + len(new))))
+        records += [Message(key, None) for key in self._published]
+        self._staged = (places, new)
+        return records
+
+    def staged_is_durable(self) -> None:
+        """What `stage` returned has been written."""
+        assert self._staged is not None, "nothing was staged"
+        self.places, new = self._staged
+        self.outbox.extend(new)
+        self.checkpoint += 1
+        self._published.clear()
+        self._staged = None
+        self.tracker.clean()
+
+    def published(self, count: int) -> None:
+        """The first `count` of the outbox are in `quota.profile-changes`; the next checkpoint forgets them."""
+        for _ in range(count):
+            self.outbox.popleft()
+            self._published.append(_out_key(self.outbox_start))
+            self.outbox_start += 1
+
+    def _meta(self, number: int, places: Mapping[str, Place], outbox_end: int) -> bytes:
+        return orjson.dumps(
+            {
+                "version": FORMAT,
+                "checkpoint": number,
+                "next_offset": self.tracker.next_offset,
+                "pages": {key: list(place) for key, place in places.items()},
+                "outbox": [self.outbox_start, outbox_end],
+                "tracker": self.tracker.meta(),
+            }
+        )
+
+
+def restore(snapshot: Mapping[bytes, bytes], partition: int, partition_of: Callable[[str], int]) -> State:
+    """The state that the snapshot's meta names, and exactly that.  Raises Corrupt if anything is missing or differs."""
+    raw = snapshot.get(META)
+    if raw is None:
+        if any(key.startswith(b"out/") for key in snapshot):
+            raise Corrupt(f"{STATE}/{partition}: outbox entries but no meta record; restore a backup")
+        return State(Tracker(partition, partition_of))
+    meta = _meta_of(raw, partition)
+    places = {key: Place(*place) for key, place in meta["pages"].items()}
+    pages = (_page(snapshot, partition, key, place) for key, place in places.items())
+    state = State(Tracker.restore(partition, partition_of, meta["tracker"], pages))
+    if state.tracker.next_offset != meta["next_offset"]:
+        raise Corrupt(f"{STATE}/{partition}: meta disagrees with itself about the next offset")
+    state.checkpoint, state.places = meta["checkpoint"], places
+    state.outbox_start, outbox_end = meta["outbox"]
+    for number in range(state.outbox_start, outbox_end):
+        packed = snapshot.get(_out_key(number))
+        if packed is None:
+            raise Corrupt(f"{STATE}/{partition}: meta names outbox entry {number}, which is missing")
+        state.outbox.append(_unpack(packed))
+    return state
+
+
+async def load(log: Log, partition: int, partition_of: Callable[[str], int]) -> Tracker:
+    """A tracker as of its last checkpoint, to look at: not owned, not to be applied to."""
+    return restore(await log.snapshot(STATE, partition), partition, partition_of).tracker
+
+
+def _meta_of(raw: bytes, partition: int) -> dict[str, Any]:
+    try:
+        meta: dict[str, Any] = orjson.loads(raw)
+        version = meta["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt(f"{STATE}/{partition}: the meta record is damaged ({error}); restore a backup") from error
+    if version > FORMAT:
+        raise Corrupt(f"{STATE}/{partition}: format {version} is newer than this program ({FORMAT}); upgrade it")
+    return meta
+
+
+def _page(snapshot: Mapping[bytes, bytes], partition: int, key: str, place: Place) -> Page:
+    parts = [snapshot.get(_part_key(key, place.slot, part)) for part in range(place.parts)]
+    if None in parts:
+        raise Corrupt(f"{STATE}/{partition}: page {key}/{place.slot} is incomplete; restore a backup")
+    try:
+        page, checkpoint = wire.decode_page(b"".join(part for part in parts if part is not None))
+    except Corrupt as error:
+        raise Corrupt(f"{STATE}/{partition}: page {key}/{place.slot}: {error}") from error
+    if (page.key, checkpoint) != (key, place.checkpoint):
+        raise Corrupt(
+            f"{STATE}/{partition}: page {key}/{place.slot} is of checkpoint {checkpoint}, meta names {place.checkpoint}"
+        )
+    return page
+
+
+def _cut(data: bytes) -> list[bytes]:
+    return [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
+
+
+def _part_key(page: str, slot: str, part: int) -> bytes:
+    return f"{page}/{slot}/{part}".encode()
+
+
+def _out_key(number: int) -> bytes:
+    return f"out/{number}".encode()
+
+
+def _pack(message: Message) -> bytes:
+    key, value, headers = message
+    assert key is not None
+    assert value is not None
+    return orjson.dumps([key.decode(), value.decode(), [[name, text.decode()] for name, text in headers]])
+
+
+def _unpack(packed: bytes) -> Message:
+    key, value, headers = orjson.loads(packed)
+    return Message(key.encode(), value.encode(), tuple((name, text.encode()) for name, text in headers))

@@ -1,0 +1,190 @@
+"""The tracker's life on one partition.  Every guarantee hangs on the order of effects in `own`; keep it short."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from stream import wire
+from stream.core.model import MAX_AHEAD_MS, Decision, QuotaWarning
+from stream.core.tracker import Tracker
+from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Lease, Log, Message, Record
+from stream.runtime.checkpoint import State, restore
+
+IDLE_S = 60.0
+"""How long a read may wait for records before it looks up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerSettings:
+    """When a checkpoint is due, and how long the log may take."""
+
+    checkpoint_every_s: float = 5.0
+    decision_delay_s: float = 0.2
+    """A decision becomes durable (and so visible) at most this long after it was made."""
+    deadline_s: float = 30.0
+    """For each call on the log; then the task is dropped and takes over anew."""
+    max_ahead_ms: int = MAX_AHEAD_MS
+
+
+class TrackerObserver(Protocol):
+    """What metrics want to know of a partition."""
+
+    def restored(self, partition: int, tracker: Tracker) -> None: ...
+    def applied(self, partition: int, tracker: Tracker, fetched_at_ms: int) -> None: ...
+    def checkpointed(self, partition: int, seconds: float, records: int) -> None: ...
+    def decided(self, outcome: Decision | QuotaWarning) -> None: ...
+    def rejected(self, reason: str) -> None: ...
+
+
+class Due:
+    """When the next checkpoint is due, on the loop's clock."""
+
+    def __init__(self, settings: TrackerSettings) -> None:
+        self._settings = settings
+        self._at: float | None = None
+
+    def note(self, *, decided: bool) -> None:
+        """Something was applied; `decided` if it brought an outcome."""
+        delay_s = self._settings.decision_delay_s if decided else self._settings.checkpoint_every_s
+        at = asyncio.get_running_loop().time() + delay_s
+        self._at = at if self._at is None else min(self._at, at)
+
+    def clear(self) -> None:
+        self._at = None
+
+    @property
+    def in_s(self) -> float | None:
+        """Seconds from now, not below 0; None while nothing has changed."""
+        return None if self._at is None else max(0.0, self._at - asyncio.get_running_loop().time())
+
+
+class Partition:
+    """One partition of the tracker while it is owned: what was decided and is not durable yet."""
+
+    def __init__(self, log: Log, lease: Lease, state: State, settings: TrackerSettings, observer: TrackerObserver) -> None:
+        self._log, self._lease, self._state = log, lease, state
+        self._settings, self._observer = settings, observer
+        self._decoder = wire.Decoder(max_ahead_ms=settings.max_ahead_ms)
+        self._outcomes: list[Message] = []
+        self._dead_letters: list[Message] = []
+        self.due = Due(settings)
+
+    def apply(self, records: Sequence[Record]) -> None:
+        """Count a fetch; what comes of it is kept for the next checkpoint."""
+        tracker = self._state.tracker
+        tracker.apply(self._decoder.decode(records), records[-1].offset + 1)
+        drained = tracker.drain()
+        for outcome in drained.outcomes:
+            self._outcomes.append(Message(*wire.encode_outcome(outcome)))
+            self._observer.decided(outcome)
+        for letter in drained.dead_letters:
+            self._dead_letters.append(Message(*wire.encode_dead_letter(DELTAS, self._lease.partition, letter)))
+            self._observer.rejected(letter.reason)
+        self._observer.applied(self._lease.partition, tracker, records[-1].timestamp)
+        self.due.note(decided=bool(drained.outcomes))
+
+    async def checkpoint(self) -> None:
+        """Make durable what was applied, then show it.  Dead letters first: nothing moves past them unsaid."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        partition, deadline_s = self._lease.partition, self._settings.deadline_s
+        if self._dead_letters:
+            async with asyncio.timeout(deadline_s):
+                await self._log.append(DEAD_LETTERS, partition, self._dead_letters)  # a crash here repeats them, same keys
+            self._dead_letters = []
+        records = self._state.stage(self._outcomes)
+        async with asyncio.timeout(deadline_s):
+            await self._lease.write(STATE, records)  # a crash before this applies the input again: same decisions
+        self._state.staged_is_durable()
+        self._outcomes = []
+        self.due.clear()
+        self._observer.checkpointed(partition, loop.time() - began, len(records))
+        await self.publish()
+
+    async def publish(self) -> None:
+        """Show what is durable; a crash here shows it again, with the same content."""
+        outbox = list(self._state.outbox)
+        if outbox:
+            async with asyncio.timeout(self._settings.deadline_s):
+                await self._lease.write(CHANGES, outbox)
+            self._state.published(len(outbox))
+            self.due.note(decided=False)  # the next checkpoint forgets them
+
+
+async def own(
+    log: Log,
+    partition: int,
+    *,
+    settings: TrackerSettings,
+    observer: TrackerObserver,
+    stop: asyncio.Event,
+    until: int | None = None,
+) -> None:
+    """Own a partition until `stop` is set, or its input is applied up to the offset `until`; then checkpoint and leave.
+
+    Raises Fenced when another owner took over, Unavailable or TimeoutError when the log does not answer: drop
+    everything and call it again.
+    """
+    async with log.take_over("tracker", partition) as lease:  # 1 fences the former owner
+        snapshot = await lease.snapshot(STATE)  # 2 meta, and exactly the pages that it names
+        state = restore(snapshot, partition, lambda service: wire.partition_of(service, log.partitions))
+        del snapshot
+        observer.restored(partition, state.tracker)
+        owned = Partition(log, lease, state, settings, observer)
+        await owned.publish()  # 3 what was durable but perhaps not shown
+        async with _fetches(log, partition, state.tracker.next_offset) as fetch:
+            while not stop.is_set() and (until is None or state.tracker.next_offset < until):
+                records = await fetch(stop, owned.due.in_s)
+                if records:
+                    owned.apply(records)  # 4 pure
+                if owned.due.in_s == 0:
+                    await owned.checkpoint()  # 5 dead letters, 6 pages, decisions, meta, 7 publish
+        if owned.due.in_s is not None:
+            await owned.checkpoint()
+
+
+
+@asynccontextmanager
+async def _fetches(log: Log, partition: int, offset: int) -> AsyncIterator[_Fetch]:
+    """`await fetch(stop, timeout_s)`: the next records, or none when `stop` was set or the time is over.
+
+    A read that is under way is kept from call to call, so that nothing is lost by looking away.
+    """
+    reader = log.read(DELTAS, partition, offset, wait_s=IDLE_S)
+    fetch = _Fetch(reader)
+    try:
+        yield fetch
+    finally:
+        await fetch.close()
+
+
+class _Fetch:
+    def __init__(self, reader: AsyncIterator[Sequence[Record]]) -> None:
+        self._reader = reader
+        self._read: asyncio.Task[Sequence[Record]] | None = None
+
+    async def __call__(self, stop: asyncio.Event, timeout_s: float | None) -> Sequence[Record]:
+        if self._read is None:
+            self._read = asyncio.create_task(self._next())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({self._read, stopped}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not self._read.done():
+            return ()
+        read, self._read = self._read, None
+        return read.result()
+
+    async def _next(self) -> Sequence[Record]:
+        return await anext(self._reader)
+
+    async def close(self) -> None:
+        if self._read is not None:
+            self._read.cancel()
+            await asyncio.wait({self._read})
+        aclose = getattr(self._reader, "aclose", None)
+        if aclose is not None:
+            await aclose()

@@ -1,0 +1,1 @@
+"""Seconds, not minutes: what the tests share."""
