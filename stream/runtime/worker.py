@@ -107,8 +107,8 @@ async def _until_done(
             return
         changed.clear()
         change = asyncio.create_task(changed.wait())
-        pending = {task for task in tasks if not task.done()}
-        done, _ = await asyncio.wait({*pending, follower, stopping, change}, return_when=asyncio.FIRST_COMPLETED)
+        pending = {task for task in {*tasks, follower} if not task.done()}
+        done, _ = await asyncio.wait({*pending, stopping, change}, return_when=asyncio.FIRST_COMPLETED)
         change.cancel()
         for task in done - {stopping, change}:
             task.result()

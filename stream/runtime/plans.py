@@ -1,0 +1,66 @@
+"""Plans travel in the log: which ones each partition has, and bringing them up to date.
+
+One record holds all plans with their version and goes to every partition, so that its order among the deltas is the
+same for everybody.  A broadcast that was cut short leaves partitions at different versions; the next `apply` mends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from stream import wire
+from stream.core.model import Plans
+from stream.core.plan import Plan
+from stream.ports import DELTAS, Log, Message
+from stream.runtime.checkpoint import load
+
+
+class InForce(NamedTuple):
+    """The newest plans of one partition, read or still to be read by its tracker.  Version 0: none yet."""
+
+    version: int
+    plans: Mapping[str, Plan]
+
+    def to_json(self) -> dict[str, Any]:
+        """The normal form, comparable."""
+        return {name: plan.to_json() for name, plan in self.plans.items()}
+
+
+async def in_force(log: Log, partition_of: Callable[[str], int]) -> list[InForce]:
+    """The newest plans of each partition, in order of partitions."""
+    return [await _newest(log, partition, partition_of) for partition in range(log.partitions)]
+
+
+async def apply(log: Log, plans: Mapping[str, Plan], partition_of: Callable[[str], int]) -> int:
+    """Publish `plans` to every partition unless all of them have exactly these.  Returns the version in force then.
+
+    A crash in the middle leaves the partitions at different versions; calling it again mends that.
+    """
+    present = await in_force(log, partition_of)
+    newest = max(each.version for each in present)
+    wanted = {name: plan.to_json() for name, plan in plans.items()}
+    if all(each.version == newest and list(each.to_json().items()) == list(wanted.items()) for each in present):
+        return newest
+    message = Message(*wire.encode_plans(newest + 1, plans))
+    for partition in range(log.partitions):
+        await log.append(DELTAS, partition, [message])
+    return newest + 1
+
+
+async def _newest(log: Log, partition: int, partition_of: Callable[[str], int]) -> InForce:
+    """What the tracker's state has, or a newer record that it has not read yet."""
+    tracker = await load(log, partition, partition_of)
+    newest = InForce(tracker.plans_version, tracker.plans)
+    _, end = await log.bounds(DELTAS, partition)
+    if tracker.next_offset >= end:
+        return newest
+    decoder = wire.Decoder()
+    async for records in log.read(DELTAS, partition, tracker.next_offset, wait_s=1.0):
+        candidates = [record for record in records if record.value is not None and b'"plans"' in record.value]
+        for event in decoder.decode(candidates):
+            if isinstance(event, Plans) and event.version > newest.version:
+                newest = InForce(event.version, event.plans)
+        if not records or records[-1].offset + 1 >= end:
+            break
+    return newest
