@@ -12,6 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from stream.core.model import MAX_RECORD_BYTES as MAX_RECORD_BYTES
+from stream.core.model import Message as Message
+from stream.core.model import Record as Record
 from stream.core.model import Speed
 
 DELTAS = "traffic.deltas"
@@ -24,27 +27,7 @@ TOPICS = (DELTAS, STATE, CHANGES, ENFORCEMENTS, DEAD_LETTERS)
 COMPACTED = frozenset({STATE, ENFORCEMENTS})
 """Of these only the latest value of each key is kept; a value of None removes the key."""
 
-MAX_RECORD_BYTES = 512 * 1024
-
 Role: TypeAlias = Literal["tracker", "enforcer", "collector"]
-
-
-class Message(NamedTuple):
-    """A record to be written.  `value=None` on a compacted topic removes the key."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
-class Record(NamedTuple):
-    """A record as read.  `timestamp` is the log's append time in ms."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Log(Protocol):
@@ -131,6 +114,8 @@ class Listing:
     began_at: int
     machines: Mapping[str, Machine]
     """By service id."""
+    unreadable: frozenset[str] = frozenset()
+    """Services that the platform has but whose entry could not be understood: they exist, and no more is known."""
 
 
 class Traffic(NamedTuple):
@@ -155,8 +140,17 @@ class Platform(Protocol):
     async def traffic(self, service: str, start: int, ends: Sequence[int]) -> list[Traffic] | None:
         """Totals of `[start, end)` for each of `ends` (ascending, all after `start`, within 26 hours of it).
 
-        Only what the platform has closed is in them: a later call for the same interval may give more.  None: the
-        platform has no data (which is not zero).  Edges are whole multiples of `sampling_ms`.
+        Only what the platform has closed is in them: a later call for the same interval may give more.  An element
+        ends where its newest closed numbers end, which may be before the end that was asked for, and ends that say
+        nothing new are left out; so fewer may come than were asked for.  None: the platform has no data (which is not
+        zero).  Edges are whole multiples of `sampling_ms`.
+        """
+        ...
+
+    async def total(self, service: str, start: int, end: int) -> Traffic | None:
+        """The platform's own figure for `[start, end)`, got in another way than `traffic`, to be compared with ours.
+
+        Not exact at its edges.  None: the platform has no data, or no such figure.
         """
         ...
 

@@ -54,6 +54,30 @@ class Position(NamedTuple):
     index: int = 0
 
 
+# ---------------------------------------------------------------- what the log carries
+
+MAX_RECORD_BYTES = 512 * 1024
+"""Most bytes of a record, key and value together."""
+
+
+class Message(NamedTuple):
+    """A record to be written.  `value=None` on a compacted topic removes the key."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Record(NamedTuple):
+    """A record as read.  `timestamp` is the log's append time in ms."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
 # ---------------------------------------------------------------- what comes in
 
 
@@ -91,7 +115,7 @@ class Deltas:
     offset: int | Int64s
     """The record's offset; N of them where single deltas were gathered."""
     index: Int64s | None = None
-    """Place in the record (N); None: 0, 1, 2, ... for a batch whose elements are all here, all 0 for gathered singles."""
+    """Place in the record (N; zeros for gathered singles); None: 0, 1, 2, ... for a batch that is here as a whole."""
     backfill: bool = False
 
 
