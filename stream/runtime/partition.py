@@ -65,7 +65,9 @@ class Due:
 class Partition:
     """One partition of the tracker while it is owned: what was decided and is not durable yet."""
 
-    def __init__(self, log: Log, lease: Lease, state: State, settings: TrackerSettings, observer: TrackerObserver) -> None:
+    def __init__(
+        self, log: Log, lease: Lease, state: State, settings: TrackerSettings, observer: TrackerObserver
+    ) -> None:
         self._log, self._lease, self._state = log, lease, state
         self._settings, self._observer = settings, observer
         self._decoder = wire.Decoder(max_ahead_ms=settings.max_ahead_ms)
@@ -94,7 +96,9 @@ class Partition:
         partition, deadline_s = self._lease.partition, self._settings.deadline_s
         if self._dead_letters:
             async with asyncio.timeout(deadline_s):
-                await self._log.append(DEAD_LETTERS, partition, self._dead_letters)  # a crash here repeats them, same keys
+                await self._log.append(
+                    DEAD_LETTERS, partition, self._dead_letters
+                )  # a crash here repeats them, same keys
             self._dead_letters = []
         records = self._state.stage(self._outcomes)
         async with asyncio.timeout(deadline_s):
@@ -145,7 +149,6 @@ async def own(
                     await owned.checkpoint()  # 5 dead letters, 6 pages, decisions, meta, 7 publish
         if owned.due.in_s is not None:
             await owned.checkpoint()
-
 
 
 @asynccontextmanager
