@@ -1,7 +1,7 @@
 """What of a tracker is durable, and how: pages in two slots, an outbox, and one meta record that names them.
 
     quota.state, one partition         value
-    meta                               checkpoint number, next input offset, where each page lies, outbox range, tracker.meta()
+    meta                               checkpoint number, next offset, where each page lies, outbox, tracker.meta()
     <page>/<a|b>/<part>                a page, cut below the record limit
     out/<n>                            a decision or warning that may not be published yet, as it is to be published
 
