@@ -7,7 +7,7 @@ uses asyncio's own time (`asyncio.sleep`, `asyncio.timeout`), so a loop with ano
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypeAlias
@@ -27,6 +27,10 @@ TOPICS = (DELTAS, STATE, CHANGES, ENFORCEMENTS, DEAD_LETTERS)
 COMPACTED = frozenset({STATE, ENFORCEMENTS})
 """Of these only the latest value of each key is kept; a value of None removes the key."""
 
+_DAY_MS = 86_400_000
+RETENTION_MS: Mapping[str, int] = {DELTAS: 40 * _DAY_MS, CHANGES: 400 * _DAY_MS, DEAD_LETTERS: 30 * _DAY_MS}
+"""How long the records of the other topics are kept, unless the configuration says something else."""
+
 Role: TypeAlias = Literal["tracker", "enforcer", "collector"]
 
 
@@ -43,7 +47,8 @@ class Log(Protocol):
     async def append(self, topic: str, partition: int, messages: Sequence[Message]) -> int:
         """Append in order; durable when it returns.  Not fenced.  Returns the offset after the last one.
 
-        A message over MAX_RECORD_BYTES (key and value together) raises Rejected and nothing is appended.
+        A message over MAX_RECORD_BYTES (key and value together), or without a key on a compacted topic, raises Rejected
+        and nothing is appended.
         When it raises Unavailable, any part of `messages` may be in the log all the same.
         """
         ...
@@ -52,11 +57,12 @@ class Log(Protocol):
         """(first offset kept, offset after the last durable record)."""
         ...
 
-    def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncIterator[Sequence[Record]]:
+    def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Sequence[Record], None]:
         """Fetches from `offset` on, in order, for ever; at most a few MB each.
 
         Yields an empty fetch whenever nothing came for `wait_s`, so that the caller can look at its own clock.
-        Raises Truncated when records from `offset` on are no longer kept.  Close it with `aclose()`.
+        Raises Truncated when records from `offset` on are no longer kept, also when the log ends before `offset` (an
+        older copy was put in its place).  Close it with `aclose()`.
         """
         ...
 
@@ -69,9 +75,18 @@ class Log(Protocol):
         raises Fenced there and leaves no trace.  Raises Unavailable when that cannot be had now."""
         ...
 
-    def assignments(self, role: Role) -> AsyncIterator[frozenset[int]]:
+    def assignments(self, role: Role) -> AsyncGenerator[frozenset[int], None]:
         """The partitions that this process is to serve in `role`, each time that changes; the first one at once.
         The embedded log yields all of them once and then waits."""
+        ...
+
+    def release(self, topic: str, partition: int, before_offset: int) -> None:
+        """Nobody is going to read what lies before `before_offset`.  Deltas that nobody has released are kept however
+        old they are, where the log itself decides on that (Kafka does not); call it after each checkpoint."""
+        ...
+
+    async def close(self) -> None:
+        """Let what is under way end, then leave the log.  Waiting readers and later calls get Unavailable."""
         ...
 
 
