@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -104,6 +104,7 @@ class Partition:
         async with asyncio.timeout(deadline_s):
             await self._lease.write(STATE, records)  # a crash before this applies the input again: same decisions
         self._state.staged_is_durable()
+        self._log.release(DELTAS, partition, self._state.tracker.next_offset)
         self._outcomes = []
         self.due.clear()
         self._observer.checkpointed(partition, loop.time() - began, len(records))
@@ -166,7 +167,7 @@ async def _fetches(log: Log, partition: int, offset: int) -> AsyncIterator[_Fetc
 
 
 class _Fetch:
-    def __init__(self, reader: AsyncIterator[Sequence[Record]]) -> None:
+    def __init__(self, reader: AsyncGenerator[Sequence[Record], None]) -> None:
         self._reader = reader
         self._read: asyncio.Task[Sequence[Record]] | None = None
 
@@ -188,6 +189,4 @@ class _Fetch:
         if self._read is not None:
             self._read.cancel()
             await asyncio.wait({self._read})
-        aclose = getattr(self._reader, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        await self._reader.aclose()
