@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.plan import Plan
+from stream.core.speed import ORIGINAL as ORIGINAL
+from stream.core.speed import Speed as Speed
 
 Int64s: TypeAlias = NDArray[np.int64]
 
@@ -29,25 +31,8 @@ MAX_AHEAD_MS = 3_600_000
 """Default of `max_ahead`: how far after its append time a record may speak of."""
 
 
-class Speed(NamedTuple):
-    """Bit/s per direction; None is `original`.  `in_` is what the service receives, `out` what it sends."""
-
-    in_: int | None
-    out: int | None
-
-    def least(self, other: Speed) -> Speed:
-        """The slower of the two, direction by direction."""
-        return Speed(_least(self.in_, other.in_), _least(self.out, other.out))
-
-
-ORIGINAL = Speed(None, None)
-
-
-def _least(one: int | None, two: int | None) -> int | None:
-    return two if one is None else one if two is None else min(one, two)
-
-
-class Position(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
     """Where an event stands: in this partition's input, the record's offset and the element's place in it."""
 
     offset: int
