@@ -1,0 +1,134 @@
+"""What a ladder must do, once more and by itself: the demo's auditor.  Imports nothing of `stream`.
+
+It is slow and plain on purpose.  It knows the additions of a service (which bytes were added over which interval) and
+replays them against a plan in its normal form; the demo compares the speed due with what the platform enforces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
+
+Json: TypeAlias = Mapping[str, Any]
+
+
+class Addition(NamedTuple):
+    """So many bytes (in and out summed) came to be known, spread over `[start, end)` (ms)."""
+
+    start: int
+    end: int
+    bytes: int
+
+
+class Ladder:
+    """One service on one plan that counts in and out at 100 %."""
+
+    def __init__(self, plan: Json) -> None:
+        self._window: Json = plan["window"]
+        self._keep = plan["on_change"] == "keep"
+        self._profiles: dict[str, Json] = {profile["name"]: profile for profile in plan["profiles"]}
+        self._additions: list[Addition] = []
+        self._empty_before = 0
+        self.profile: str = plan["profiles"][0]["name"]
+        self._next_up: int | None = None
+        self.lifted = 0
+
+    @property
+    def speed(self) -> Json:
+        """bit/s in and out that the profile allows; None: original."""
+        speed: Json = self._profiles[self.profile]["speed"]
+        return speed
+
+    def add(self, addition: Addition) -> None:
+        """Count, judge each way up that falls into the interval at its own instant, then the way down at its end."""
+        self._additions.append(addition)
+        just_lifted = self._rise(addition.end)
+        if addition.bytes and not just_lifted:
+            self._fall(addition.end)
+            self._rise(addition.end)
+
+    def _rise(self, until: int) -> bool:
+        moved_at = None
+        while self._next_up is not None and self._next_up <= until:
+            instant = self._next_up
+            profile = self._profiles[self.profile]
+            used = self._sum(instant, instant)
+            if profile["quota"] is None or used < profile["quota"]:
+                target = next((name for limit, name in profile["up"]["below"] if used < limit), profile["up"]["else"])
+                self._enter(target, instant, instant)
+                self.lifted += 1
+                moved_at = instant
+            else:
+                self._next_up = self._edge_after(instant)
+        return moved_at == until
+
+    def _fall(self, end: int) -> None:
+        used = self._sum(end - 1, end)
+        while self._is_over(used):
+            self._enter(self._profiles[self.profile]["down"], end, end - 1)
+            if not self._keep:
+                return
+
+    def _is_over(self, used: int) -> bool:
+        profile = self._profiles[self.profile]
+        if profile["down"] is None or profile["quota"] is None:
+            return False
+        return used >= profile["quota"] if profile["at"] == "reached" else used > int(profile["quota"])
+
+    def _enter(self, name: str, at: int, as_of: int) -> None:
+        self.profile = name
+        if not self._keep:
+            self._empty_before = at
+        stay = self._profiles[name]["stay"]
+        if self._profiles[name]["up"] is None:
+            self._next_up = None
+        else:
+            self._next_up = self._edge_after(as_of) if stay == "period" else at + stay
+
+    def _sum(self, as_of: int, until: int) -> int:
+        """Bytes of the window as of an instant, as far as they lie before `until`."""
+        start = max(self._window_start(as_of), self._empty_before)
+        return sum(_share(addition, start, until) for addition in self._additions)
+
+    def _window_start(self, instant: int) -> int:
+        if self._window["kind"] == "sliding":
+            size: int = self._window["slice_ms"]
+            return (instant // size - self._window["slices"] + 1) * size
+        local = datetime.fromtimestamp(instant / 1000, ZoneInfo(self._window["timezone"]))
+        return _ms(local.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
+
+    def _edge_after(self, instant: int) -> int:
+        if self._window["kind"] == "sliding":
+            size: int = self._window["slice_ms"]
+            return (instant // size + 1) * size
+        local = datetime.fromtimestamp(instant / 1000, ZoneInfo(self._window["timezone"]))
+        later = local.replace(day=28) + timedelta(days=4)
+        return _ms(later.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
+
+
+def additions(totals: Sequence[tuple[int, int, int]]) -> Iterator[Addition]:
+    """Growing totals `(anchor, end, bytes)` of one service, in order of the log, as what each of them adds."""
+    counted: dict[int, tuple[int, int]] = {}
+    for anchor, end, total in totals:
+        before_end, before = counted.get(anchor, (anchor, 0))
+        if end > before_end:
+            yield Addition(before_end, end, max(0, total - before))
+        elif end == before_end and total > before:
+            yield Addition(end - 1, end, total - before)
+        if end >= before_end:
+            counted[anchor] = end, max(total, before)
+
+
+def _share(addition: Addition, start: int, until: int) -> int:
+    lo, hi = max(addition.start, start), min(addition.end, until)
+    if lo >= hi:
+        return 0
+    length = addition.end - addition.start
+    whole = addition.bytes * 100
+    return (whole * (hi - addition.start) // length - whole * (lo - addition.start) // length) // 100
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.astimezone(UTC).timestamp()) * 1000
