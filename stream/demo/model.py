@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 Json: TypeAlias = Mapping[str, Any]
+HUNDREDTHS = 100
+"""Sums are in hundredths of a byte, so that cutting them loses nothing."""
 
 
 class Addition(NamedTuple):
@@ -55,8 +57,10 @@ class Ladder:
             instant = self._next_up
             profile = self._profiles[self.profile]
             used = self._sum(instant, instant)
-            if profile["quota"] is None or used < profile["quota"]:
-                target = next((name for limit, name in profile["up"]["below"] if used < limit), profile["up"]["else"])
+            if profile["quota"] is None or used < profile["quota"] * HUNDREDTHS:
+                target = next(
+                    (name for limit, name in profile["up"]["below"] if used < limit * HUNDREDTHS), profile["up"]["else"]
+                )
                 self._enter(target, instant, instant)
                 self.lifted += 1
                 moved_at = instant
@@ -75,7 +79,8 @@ class Ladder:
         profile = self._profiles[self.profile]
         if profile["down"] is None or profile["quota"] is None:
             return False
-        return used >= profile["quota"] if profile["at"] == "reached" else used > int(profile["quota"])
+        quota: int = profile["quota"] * HUNDREDTHS
+        return used >= quota if profile["at"] == "reached" else used > quota
 
     def _enter(self, name: str, at: int, as_of: int) -> None:
         self.profile = name
@@ -88,7 +93,7 @@ class Ladder:
             self._next_up = self._edge_after(as_of) if stay == "period" else at + stay
 
     def _sum(self, as_of: int, until: int) -> int:
-        """Bytes of the window as of an instant, as far as they lie before `until`."""
+        """The window's sum as of an instant, as far as it lies before `until`."""
         start = max(self._window_start(as_of), self._empty_before)
         return sum(_share(addition, start, until) for addition in self._additions)
 
@@ -122,12 +127,13 @@ def additions(totals: Sequence[tuple[int, int, int]]) -> Iterator[Addition]:
 
 
 def _share(addition: Addition, start: int, until: int) -> int:
+    """Hundredths of a byte of the addition that lie in `[start, until)`, evenly spread and cut exactly."""
     lo, hi = max(addition.start, start), min(addition.end, until)
     if lo >= hi:
         return 0
     length = addition.end - addition.start
-    whole = addition.bytes * 100
-    return (whole * (hi - addition.start) // length - whole * (lo - addition.start) // length) // 100
+    whole = addition.bytes * HUNDREDTHS
+    return whole * (hi - addition.start) // length - whole * (lo - addition.start) // length
 
 
 def _ms(moment: datetime) -> int:
