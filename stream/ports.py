@@ -152,7 +152,7 @@ class Platform(Protocol):
 
     async def list(self) -> Listing: ...
 
-    async def traffic(self, service: str, start: int, ends: Sequence[int]) -> list[Traffic] | None:
+    async def traffic(self, service: str, start: int, ends: Sequence[int]) -> Sequence[Traffic] | None:
         """Totals of `[start, end)` for each of `ends` (ascending, all after `start`, within 26 hours of it).
 
         Only what the platform has closed is in them: a later call for the same interval may give more.  An element

@@ -4,44 +4,31 @@ from __future__ import annotations
 
 import asyncio
 
-from stream.ports import Clock, Listing, Platform
+from stream.ports import Listing, Platform
 
 
 class Listings:
-    """At most one list call is under way; everybody who can use its answer waits for it, and shares its error."""
+    """At most one list call is under way; all who can use its answer wait for it, and share its error."""
 
-    def __init__(self, platform: Platform, clock: Clock) -> None:
+    def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self._clock = clock
         self._call: asyncio.Task[Listing] | None = None
-        self.latest: Listing | None = None
-        """The newest listing that arrived."""
 
     async def now(self) -> Listing:
-        """A listing that begins at or after this call."""
-        return await self.since(self._clock.now())
+        """A listing whose call begins after this one: it shows whatever was done before.
 
-    async def since(self, instant: int) -> Listing:
-        """A listing that began at or after `instant` (ms): the latest, the one under way, or a new one.
-
-        `instant` must not lie after the present.  Raises Unavailable or Refused as Platform.list does.  To cancel a
-        caller does not cancel the call, which others may wait for.
+        That is a matter of the program's own order, not of any clock: a call that is under way already is waited for
+        and not used; the next one is shared by all who came meanwhile.  Raises Unavailable or Refused as
+        Platform.list does.  To cancel a caller does not cancel the call, for which others may wait.
         """
-        if self.latest is not None and self.latest.began_at >= instant:
-            return self.latest
-        under_way = self._call
-        if under_way is not None and not under_way.done():
-            listing = await asyncio.shield(under_way)
-            if listing.began_at >= instant:
-                return listing
-        if self._call is None or self._call.done():
-            self._call = asyncio.create_task(self._list(), name=f"list-{self._platform.name}")
+        former = self._call
+        if former is not None and not former.done():
+            await asyncio.wait({former})
+        if self._call is former:
+            self._call = asyncio.create_task(self._platform.list(), name=f"list-{self._platform.name}")
             self._call.add_done_callback(_retrieve)
-        return await asyncio.shield(self._call)  # began after we came, whatever the wall clock did meanwhile
-
-    async def _list(self) -> Listing:
-        self.latest = await self._platform.list()
-        return self.latest
+        assert self._call is not None
+        return await asyncio.shield(self._call)
 
     async def close(self) -> None:
         """Give up a call that is under way."""

@@ -1,0 +1,234 @@
+"""Requests to one VMmanager: pace, patience, deadlines, and errors in words.
+
+    path, parameters --> turn (requests a second, concurrency) --> deadline --> 503? wait and again --> JSON
+
+A platform that has been idle is suspended and answers 503, to any function and with any body, until it is awake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import httpx
+
+from stream.adapters.vmmanager import replies
+from stream.adapters.vmmanager.settings import VmmanagerSettings
+from stream.core.errors import Misconfigured, Refused, Unavailable
+
+Outcome: TypeAlias = Literal["ok", "suspended", "unauthorized", "refused", "unavailable"]
+RequestObserver: TypeAlias = Callable[[str, str, Outcome, float], None]
+"""Called once for each request sent: platform, what it was for ("list", "metrics", ...), outcome, seconds."""
+
+BODY_LIMIT_BYTES = 128 * 1024 * 1024
+"""A list of 50,000 machines has about 100 MB."""
+BURST_S = 0.1
+QUICK_TRIES = 10
+SLOWEST_S = 10.0
+TRANSIENT = frozenset({408, 425, 429})
+"""Client errors that pass by themselves."""
+
+# httpx writes each URL, httpcore each header: with a token in them, neither belongs in any log.
+for _library in ("httpx", "httpcore"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
+
+
+class Request(NamedTuple):
+    kind: str
+    """What it is for: login, logout, list, metrics, total, resource, task."""
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    query: str = ""
+    json: Mapping[str, Any] | None = None
+    secret: bool = False
+    """Path, content and answer hold a secret: none of them is repeated in messages."""
+
+    def __str__(self) -> str:
+        return self.kind if self.secret else f"{self.method} {self.path}"
+
+
+class Reply(NamedTuple):
+    status: int
+    body: bytes
+    seconds: float
+
+
+class Unauthorized(Exception):
+    """The token is not, or no longer, good; `str()` says what the platform said."""
+
+
+class Pace:
+    """Turns at no more than a rate, first come first served; what was missed is made up for within BURST_S."""
+
+    def __init__(self, per_second: float) -> None:
+        self._step_s = 1 / per_second
+        self._next = float("-inf")
+
+    async def turn(self) -> None:
+        now = asyncio.get_running_loop().time()
+        at = max(self._next, now - BURST_S)
+        self._next = at + self._step_s
+        if at > now:
+            await asyncio.sleep(at - now)
+
+
+class Client:
+    """Sends requests, with whatever token it is given, and returns the JSON of what was answered well.
+
+    Raises Refused where the platform said no, Unavailable where it could not answer or its answer makes no sense, and
+    Unauthorized, which is for this adapter alone, where the token is not good.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: VmmanagerSettings,
+        observe: RequestObserver,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._observe = observe
+        self._pace = Pace(settings.max_requests_per_second)
+        self._free = asyncio.Semaphore(settings.concurrency)
+        self._answered_at = float("-inf")  # when anything was last answered with something else than 503
+        size = settings.concurrency
+        self._http = httpx.AsyncClient(
+            base_url=settings.url.rstrip("/"),
+            transport=transport,
+            verify=_trust(name, settings),
+            limits=httpx.Limits(max_connections=size, max_keepalive_connections=size, keepalive_expiry=30.0),
+            timeout=None,  # one deadline over all of a request, below
+            trust_env=False,  # whom a secret is sent to stands in the configuration alone
+        )
+
+    async def call(self, request: Request, token: str | None) -> Any:
+        """The JSON of a good answer (None for an empty body)."""
+        reply = await self._patiently(request, token)
+        try:
+            said = self._judge(request, reply, token)
+        except Unauthorized:
+            self._observe(self.name, request.kind, "unauthorized", reply.seconds)
+            raise
+        except Refused:
+            self._observe(self.name, request.kind, "refused", reply.seconds)
+            raise
+        except Unavailable:
+            self._observe(self.name, request.kind, "unavailable", reply.seconds)
+            raise
+        self._observe(self.name, request.kind, "ok", reply.seconds)
+        return said
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _patiently(self, request: Request, token: str | None) -> Reply:
+        """Any answer but 503, for which it waits: ten quick tries, then slower, as long as the settings allow."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number, wait_s in enumerate(_waits()):
+            reply = await self._send(request, token)
+            if reply.status != 503:
+                self._answered_at = loop.time()
+                return reply
+            self._observe(self.name, request.kind, "suspended", reply.seconds)
+            if loop.time() + wait_s > began + self._settings.suspended_s:
+                break
+            if number >= QUICK_TRIES and self._answered_at > began:  # awake, then: it is only this function
+                break
+            await asyncio.sleep(wait_s)
+        raise Unavailable(f"{self.name}: {request}: still answers 503 after {loop.time() - began:.0f} s")
+
+    async def _send(self, request: Request, token: str | None) -> Reply:
+        """One request and its whole answer, whatever its status, within the deadline."""
+        loop = asyncio.get_running_loop()
+        origin: Exception
+        await self._pace.turn()
+        async with self._free:
+            began = loop.time()
+            try:
+                async with asyncio.timeout(self._settings.timeout_s):
+                    status, body = await self._exchange(request, token)
+                return Reply(status, body, loop.time() - began)
+            except TimeoutError as error:
+                cause, origin = f"no answer within {self._settings.timeout_s:g} s", error
+            except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
+                cause, origin = _cause(error), error
+        self._observe(self.name, request.kind, "unavailable", loop.time() - began)
+        raise Unavailable(f"{self.name}: {request}: {cause}") from origin
+
+    async def _exchange(self, request: Request, token: str | None) -> tuple[int, bytes]:
+        headers = {"x-xsrf-token": token, "cookie": f"ses6={token}"} if token else None
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        response = await self._http.send(
+            self._http.build_request(request.method, target, headers=headers, json=request.json), stream=True
+        )
+        try:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > BODY_LIMIT_BYTES:
+                    raise httpx.StreamError(f"the answer is longer than {BODY_LIMIT_BYTES} bytes")
+            return response.status_code, bytes(body)
+        finally:
+            await response.aclose()
+
+    def _judge(self, request: Request, reply: Reply, token: str | None) -> Any:
+        """What a reply comes to: its JSON, or an error."""
+        said, odd = None, ""
+        if reply.body.strip():
+            try:
+                said = replies.parse(reply.body)
+            except replies.Odd as error:
+                odd = str(error)
+        complaint = replies.complaint(said)
+        if 200 <= reply.status < 300 and complaint is None:
+            if odd:
+                raise Unavailable(f"{self.name}: {request}: {odd}")
+            return said
+        words = f"{self.name}: {request}: {_in_words(request, reply.status, complaint, token)}"
+        code = complaint.code if complaint else None
+        if code == replies.TOKEN_EXPIRED or (reply.status == 401 and code not in replies.REFUSALS):
+            raise Unauthorized(words)
+        if code in replies.REFUSALS or (400 <= reply.status < 500 and reply.status not in TRANSIENT):
+            raise Refused(words)
+        raise Unavailable(words)
+
+
+def _waits() -> Iterator[float]:
+    """Seconds to wait after each 503 in a row."""
+    yield from (0.1 * attempt for attempt in range(1, QUICK_TRIES + 1))
+    wait_s = 1.0
+    while True:
+        wait_s = min(SLOWEST_S, wait_s * 1.5)
+        yield wait_s
+
+
+def _in_words(request: Request, status: int, complaint: replies.Complaint | None, token: str | None) -> str:
+    words = f"HTTP {status}"
+    if 300 <= status < 400:
+        words += ", a redirection, which is not followed; check the url"
+    if complaint is not None and complaint.code is not None:
+        words += f", code {complaint.code}"
+    if complaint is not None and complaint.text and not request.secret:
+        words += f": {complaint.text.replace(token, '***') if token else complaint.text}"
+    return words
+
+
+def _cause(error: Exception) -> str:
+    """One line; httpx leaves the text of some errors empty."""
+    return f"{replies.text(error)} ({type(error).__name__})" if str(error) else type(error).__name__
+
+
+def _trust(name: str, settings: VmmanagerSettings) -> ssl.SSLContext | bool:
+    if not settings.verify:
+        return False
+    if settings.ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(f"{name}: ca_file {settings.ca_file}: {error}") from error

@@ -1,0 +1,259 @@
+"""What VMmanager's replies say, read with distrust: bytes in, our words out, and no I/O.
+
+Bodies are parsed whatever their Content-Type says.  `Odd` is raised for what cannot be understood; its text names
+what was wrong and is fit for a log: it repeats nothing of a body but the platform's own short message.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeGuard
+
+import orjson
+
+from stream.core.model import MAX_BYTES, Speed
+from stream.ports import Machine, TaskState
+
+MBIT = 1_000_000
+TEXT_LIMIT = 200
+"""Characters that are kept of any foreign text: names, tags, messages."""
+TAGS_LIMIT = 100
+
+TOKEN_EXPIRED = 1000
+CLOSED_FUNCTION = 3001
+NO_SUCH_HANDLER = 1106
+NO_SUCH_INSTANCE = 3080
+REFUSALS = frozenset({CLOSED_FUNCTION, NO_SUCH_HANDLER, NO_SUCH_INSTANCE})
+FINISHED: Mapping[str, TaskState] = {"complete": "complete", "fail": "failed", "failed": "failed"}
+
+
+class Odd(Exception):
+    """A reply that does not have the shape it should have."""
+
+
+class Complaint(NamedTuple):
+    """An `error` in a reply, whatever its shape."""
+
+    code: int | None
+    text: str
+
+
+class Point(NamedTuple):
+    """`value` bytes in the step that begins at `start` (ms)."""
+
+    start: int
+    value: int
+
+
+def parse(body: bytes) -> Any:
+    """Any JSON value."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        shown = "HTML" if body.lstrip()[:1] == b"<" else "nothing" if not body.strip() else "broken JSON"
+        raise Odd(f"{shown} where JSON was expected ({len(body)} bytes)") from error
+
+
+def complaint(reply: Any) -> Complaint | None:
+    """The reply's `error`, if it has one: an object, a text, a number, a list."""
+    error = reply.get("error") if isinstance(reply, dict) else None
+    if error is None or error is False or error == {}:
+        return None
+    if not isinstance(error, dict):
+        return Complaint(error if _is_whole(error) else None, text(error))
+    code, message = error.get("code"), error.get("msg")
+    if isinstance(code, str) and code.isdecimal() and len(code) < 10:
+        code = int(code)
+    return Complaint(code if _is_whole(code) else None, text(message) if message is not None else "")
+
+
+def text(value: object) -> str:
+    """One printable line of bounded length."""
+    kept = str(value)[: TEXT_LIMIT + 1]
+    line = "".join(character if character.isprintable() else "?" for character in kept)
+    return line if len(line) <= TEXT_LIMIT else line[:TEXT_LIMIT] + "..."
+
+
+def token(reply: Any) -> str:
+    """The token of a login."""
+    value = reply.get("token") if isinstance(reply, dict) else None
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise Odd("the reply to the login holds no token")
+    return value
+
+
+# ---------------------------------------------------------------- the list
+
+
+class Rows(NamedTuple):
+    machines: dict[str, Machine]
+    broken: dict[str, str]
+    """What is wrong with a row, by service id; rows without a usable id are numbered: `#17`."""
+
+
+def rows(reply: Any, platform: str, unlimited: int | None) -> Rows:
+    """All machines of a list.  A broken row harms only itself."""
+    listed = _list_of(reply)
+    result = Rows({}, {})
+    for number, row in enumerate(listed):
+        service = f"#{number}"
+        try:
+            service = f"{platform}/{_id(row)}"
+            machine = _machine(service, row, unlimited)
+            if service in result.machines:
+                raise Odd("the same id stands there twice")  # the first one holds
+            result.machines[service] = machine
+        except Odd as error:
+            result.broken[service] = str(error)
+    return result
+
+
+def _list_of(reply: Any) -> list[Any]:
+    listed = reply.get("list") if isinstance(reply, dict) else None
+    if not isinstance(listed, list):
+        raise Odd("the reply holds no list")
+    return listed
+
+
+def _id(row: Any) -> int:
+    value = row.get("id") if isinstance(row, dict) else None
+    if isinstance(value, str) and value.isdecimal() and len(value) <= 18:
+        value = int(value)
+    if not _is_whole(value) or value < 0:
+        raise Odd("a row without an id")
+    return value
+
+
+def _machine(service: str, row: dict[str, Any], unlimited: int | None) -> Machine:
+    name = row.get("name") or row.get("domain") or ""
+    if not isinstance(name, str):
+        raise Odd("name is not a text")
+    number = service.rpartition("/")[2]
+    return Machine(
+        service=service,
+        name=text(name) or number,
+        running=row.get("state") != "stopped",
+        limits=Speed(_limit(row, "net_in_mbitps", unlimited), _limit(row, "net_out_mbitps", unlimited)),
+        attributes={
+            "id": (number,),
+            "name": (text(name),) if name else (),
+            "tag": tuple(_names(row.get("tags"), "name")),
+            "account": _account(row.get("account")),
+            "node": tuple(_names([row.get("node")], "name", "id")),
+            "cluster": tuple(_names([row.get("cluster")], "name", "id")),
+            "ip": (*_names(row.get("ip4"), "ip"), *_names(row.get("ip6"), "ip")),
+        },
+    )
+
+
+def _account(owner: object) -> tuple[str, ...]:
+    """The owner's id, never the e-mail address beside it."""
+    value = owner.get("id") if isinstance(owner, dict) else owner
+    return (str(value),) if _is_whole(value) or (isinstance(value, str) and value.isdecimal()) else ()
+
+
+def _limit(row: Mapping[str, Any], field: str, unlimited: int | None) -> int | None:
+    """Bit/s, or None for no limit."""
+    value = row[field] if field in row else row.get("net_bandwidth_mbitps", "missing")
+    if value == unlimited and not isinstance(value, bool):
+        return None
+    if value == "missing":
+        raise Odd(f"{field} is missing")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not _is_whole(value) or not 0 <= value <= 1_000_000_000:
+        raise Odd(f"{field} is no speed: {text(value)}")
+    return value * MBIT
+
+
+def _names(things: object, *fields: str) -> Iterator[str]:
+    """The names of what a row refers to: plain values, or objects of which the first field that is there counts."""
+    for thing in (things if isinstance(things, list) else ())[:TAGS_LIMIT]:
+        value = next((thing[field] for field in fields if field in thing), None) if isinstance(thing, dict) else thing
+        if (isinstance(value, str) and value) or _is_whole(value):
+            yield text(value)
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def points(reply: Any, sampling_ms: int, stamp: Literal["start", "end"]) -> list[Point]:
+    """The points that hold a number, oldest first as the platform gives them.  None of them: no data.
+
+    A stamp off the grid of steps is put to the step in which its own begins, so each point belongs to exactly one
+    step, whatever the platform's grid is.  Nulls are gaps: not known (yet).
+    """
+    if stamp == "start":
+        return [Point(at // sampling_ms * sampling_ms, value) for at, value in _numbers(reply)]
+    return [Point(-(-at // sampling_ms) * sampling_ms - sampling_ms, value) for at, value in _numbers(reply)]
+
+
+def total(reply: Any) -> int | None:
+    """The sum of all points that hold a number, whatever their stamps; None if there are none."""
+    values = [value for _, value in _numbers(reply)]
+    return sum(values) if values else None
+
+
+def _numbers(reply: Any) -> Iterator[tuple[int, int]]:
+    """(stamp in ms, bytes) of every point that is no gap."""
+    if not isinstance(reply, list) or len(reply) > 1:
+        raise Odd("metrics are not a list of one series")
+    for series in reply:
+        datapoints = series.get("datapoints") if isinstance(series, dict) else None
+        if not isinstance(datapoints, list):
+            raise Odd("a series without datapoints")
+        for point in datapoints:
+            if not isinstance(point, list) or len(point) != 2:
+                raise Odd("a datapoint that is no pair of value and stamp")
+            value, stamp_s = point
+            if value is None:
+                continue
+            if type(stamp_s) is not int:
+                stamp_s = _whole_stamp(stamp_s)
+            yield stamp_s * 1000, _bytes(value)
+
+
+def _whole_stamp(stamp_s: object) -> int:
+    if isinstance(stamp_s, float) and stamp_s.is_integer():
+        return int(stamp_s)
+    raise Odd("a datapoint whose stamp is no whole second")
+
+
+def _bytes(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise Odd("a datapoint whose value is no number")
+    rounded = round(value)
+    if not 0 <= rounded <= MAX_BYTES:
+        raise Odd(f"a datapoint with an impossible number of bytes: {value}")
+    return rounded
+
+
+# ---------------------------------------------------------------- tasks
+
+
+def task_of(reply: Any) -> str | None:
+    """The id of the task that a change of parameters began; None: there was nothing to wait for."""
+    if not isinstance(reply, dict):
+        raise Odd("the reply to a change is no object")
+    value = reply.get("task")
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) and not _is_whole(value):
+        raise Odd("the task of a change has no id")
+    return str(value)
+
+
+def task_state(reply: Any) -> TaskState:
+    """The state of the first task listed; a record that is not there (yet) is "unknown"."""
+    listed = _list_of(reply)
+    if not listed:
+        return "unknown"
+    status = listed[0].get("status") if isinstance(listed[0], dict) else None
+    if not isinstance(status, str):
+        raise Odd("a task without a status")
+    return FINISHED.get(status, "running")
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
