@@ -1,0 +1,120 @@
+"""Reads the configuration: all that is wrong with it at once, each with file, line and cure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from stream.config import fields
+from stream.config.checks import check_files, check_rules, check_secrets
+from stream.config.document import Document, parse
+from stream.config.fields import SectionType, read, unknown
+from stream.config.model import Config, General
+from stream.config.plans import read_plan
+from stream.config.platforms import Vmmanager
+from stream.config.rules import Rule, Rules
+from stream.config.units import Wrong, shown
+from stream.core.errors import Misconfigured
+from stream.core.plan import MOST_PLANS
+from stream.core.reading import Path, Problem
+
+SECTIONS = ("platforms", "plans", "services")
+"""Beside the keys of General."""
+
+MAX_FILE_BYTES = 8 * 1024 * 1024
+
+
+def load(file: FilePath, environ: Mapping[str, str] = os.environ, *, with_files: bool = False) -> Config:
+    """Read a configuration file.  Raises Misconfigured with one line for each problem.
+
+    Secrets are not read here.  `with_files`: that the files it names are missing is a problem as well.
+    """
+    return loads(_content(file), file, environ, with_files=with_files)
+
+
+def loads(
+    text: str | bytes, file: FilePath, environ: Mapping[str, str] = os.environ, *, with_files: bool = False
+) -> Config:
+    """As `load`, of a text that is taken for the content of `file`."""
+    return _Loader(parse(str(file), text), file.absolute(), environ).config(with_files=with_files)
+
+
+def _content(file: FilePath) -> bytes:
+    try:
+        if file.stat().st_size > MAX_FILE_BYTES:
+            raise Misconfigured(f"{file}: larger than {MAX_FILE_BYTES} bytes; this is no configuration of ours")
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        cure = "write one with `quota-stream init`, or name yours with --config"
+        raise Misconfigured(f"{file}: there is no such file; {cure}") from error
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+        raise Misconfigured(f"{file}: the file cannot be read ({cause}); make it readable to this user") from error
+
+
+class _Loader:
+    def __init__(self, document: Document, file: FilePath, environ: Mapping[str, str]) -> None:
+        self._document = document
+        self._file = file
+        self._environ = environ
+        self._top: dict[str, Any] = self._mapping((), document.data, "write at least `log: sqlite:quota-stream.db`")
+
+    def config(self, *, with_files: bool) -> Config:
+        top = {key: value for key, value in self._top.items() if key not in SECTIONS}
+        for key in [key for key in top if key not in fields.fields_at(General, ())]:
+            del top[key]
+            self._document.add(unknown((key,), [*fields.fields_at(General, ()), *SECTIONS]))
+        general = self._read(General, (), top)
+        platforms = {name: self._read(Vmmanager, path, data) for name, path, data in self._named("platforms")}
+        plans = {name: read_plan(self._document, path, data) for name, path, data in self._named("plans")}
+        if len(plans) > MOST_PLANS:
+            self._document.add(Problem(("plans",), f"there are {len(plans)} plans", f"keep at most {MOST_PLANS}"))
+        rules = self._rules()
+        warnings = Document(self._document.name, lines=self._document.lines)
+        check_rules(self._document, warnings, rules, plans, platforms)
+        strict = self._document if general and general.strict_secrets else warnings
+        check_secrets(strict, platforms, self._environ)
+        if with_files:
+            check_files(self._document, platforms)
+        if self._document.problems or general is None:
+            raise Misconfigured(*self._document.messages())
+        return Config.model_construct(
+            **dict(general),
+            file=self._file,
+            platforms={name: platform for name, platform in platforms.items() if platform},
+            plans={name: plan for name, plan in plans.items() if plan},
+            services=Rules(rule for rule in rules if rule),
+            warnings=tuple(warnings.messages()),
+        )
+
+    def _rules(self) -> list[Rule | None]:
+        """A rule that cannot be read leaves None in its place."""
+        services = self._top.get("services") or []
+        if not isinstance(services, list):
+            what = f"{shown(services)} is not a list"
+            self._document.add(Problem(("services",), what, "write rules as `- {match: {...}, plans: [...]}` lines"))
+            return []
+        return [self._read(Rule, ("services", place), data) for place, data in enumerate(services)]
+
+    def _named(self, section: str) -> Iterator[tuple[str, Path, object]]:
+        """Name, place and content of each part of a section."""
+        data = self._top.get(section)
+        parts = {} if data is None else self._mapping((section,), data, "write `name: ...` lines")
+        for name, part in parts.items():
+            try:
+                yield fields.name(name), (section, name), part
+            except Wrong as wrong:
+                self._document.add(Problem((section, name), wrong.what, wrong.cure))
+
+    def _mapping(self, path: Path, data: object, cure: str) -> dict[str, Any]:
+        if isinstance(data, dict):
+            return data
+        if not self._document.problems:
+            what = "the file is empty" if data is None else f"{shown(data)} is not a mapping"
+            self._document.add(Problem(path, what, cure))
+        return {}
+
+    def _read(self, model: type[SectionType], path: Path, data: object) -> SectionType | None:
+        return read(model, self._document, path, data, folder=self._file.parent, environ=self._environ)

@@ -1,0 +1,88 @@
+"""The whole configuration, resolved: frozen, paths absolute, secrets named and not read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from stream.config.fields import Address, DurationMs, Flag, Listen, Section, file_path, text, whole
+from stream.config.platforms import Vmmanager
+from stream.config.rules import Rules
+from stream.config.units import DURATION, Wrong, shown
+from stream.core.model import MAX_AHEAD_MS
+from stream.core.plan import Plan
+
+DAY_MS = DURATION.units["d"]
+
+
+class LogAddress(Section):
+    """Which log: a SQLite file, or memory (for tests and demonstrations: gone when the process ends)."""
+
+    kind: Literal["sqlite", "memory"]
+    path: Path | None = None
+    """Absolute; of sqlite only."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.path}" if self.path else self.kind
+
+
+def _log(value: object, info: ValidationInfo) -> LogAddress:
+    if isinstance(value, LogAddress):
+        return value
+    address = text(value)
+    kind, _, rest = address.partition(":")
+    if kind == "kafka":
+        raise Wrong("this version has no Kafka yet", "write for example sqlite:quota-stream.db")
+    if kind == "sqlite" and rest:
+        return LogAddress(kind="sqlite", path=file_path(rest, info))
+    if address == "memory:":
+        return LogAddress(kind="memory")
+    raise Wrong(f"{shown(address)} is no log", "write for example sqlite:quota-stream.db")
+
+
+class Retention(Section):
+    """How long the topics that are not compacted are kept, in ms."""
+
+    deltas: DurationMs = Field(default=40 * DAY_MS, alias="traffic.deltas")
+    changes: DurationMs = Field(default=400 * DAY_MS, alias="quota.profile-changes")
+    dead_letters: DurationMs = Field(default=30 * DAY_MS, alias="quota.dead-letters")
+
+
+LogSetting: TypeAlias = Annotated[LogAddress, BeforeValidator(_log)]
+
+
+class General(Section):
+    """What stands at the top of the file, beside platforms, plans and services.  Durations are ms."""
+
+    log: LogSetting = Field(examples=["sqlite:quota-stream.db"])
+    shadow: Flag = False
+    """Decide and explain, but post nothing."""
+    strict_secrets: Flag = False
+    """A secret file that others may read is an error, not a warning."""
+    partitions: Annotated[int, BeforeValidator(whole(1, 256))] = 4
+    """Of a new embedded log; an existing one keeps its own."""
+    max_ahead: DurationMs = MAX_AHEAD_MS
+    """How far after its append time a record may speak of."""
+    checkpoint: DurationMs = 5000
+    """How often the state is made durable while no decision waits for it."""
+    retention: Retention = Retention()
+    listen: Listen = Address("127.0.0.1", 9464)
+    """Where metrics and health are served; None: nowhere."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+
+
+class Config(General):
+    """Everything.  `warnings` are complete sentences with file, line and cure."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    file: Path
+    platforms: Mapping[str, Vmmanager]
+    plans: Mapping[str, Plan]
+    """In the order of the file."""
+    services: Rules
+    warnings: tuple[str, ...] = ()
