@@ -1,0 +1,121 @@
+"""Columns of deltas: the same rules for one element as for thousands at once.
+
+A delta is sound when its service is a service id, its numbers are integers (no booleans, no floats, no strings),
+0 <= in, out <= MAX_BYTES, 0 <= start < end <= MAX_INSTANT, and its end is not after `latest` (append time plus
+max_ahead).  `sound` says so of whole columns; `Elements` says which elements are not, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from stream.core.errors import Rejected
+from stream.core.model import MAX_BYTES, MAX_INSTANT, Int64s
+from stream.wire.fields import are_services, integer, not_ahead, service_id
+
+_MIN_DIRECT_BYTES = 8192
+"""Shorter columns are read faster by way of a list."""
+
+_NO_INTEGERS = (b".", b"e", b"E", b'"')
+"""A column's JSON text without these has no float, string, true or false in it."""
+
+
+def integers(text: bytes) -> Int64s | None:
+    """The numbers of a JSON array; None if it is not one of 64-bit integers only."""
+    if len(text) >= _MIN_DIRECT_BYTES and _only_digits_and_commas(text):
+        return np.fromstring(text[1:-1], np.int64, sep=",")  # what is beyond 64 bits becomes the greatest of them
+    if any(mark in text for mark in _NO_INTEGERS):
+        return None
+    try:
+        values = orjson.loads(text)
+        return np.fromiter(values, np.int64, len(values))
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _only_digits_and_commas(text: bytes) -> bool:
+    """Whether these are numbers as JSON wants them, one comma between each two, and nothing else in the brackets."""
+    characters = np.frombuffer(text, np.uint8)
+    digit = characters - ord("0") < 10  # unsigned: what comes before "0" is great
+    other = ~digit
+    return bool(
+        np.count_nonzero(other) == np.count_nonzero(characters == ord(",")) + 2
+        and not np.any(other[:-1] & other[1:])  # nothing between two commas
+        and not np.any(other[:-2] & (characters[1:-1] == ord("0")) & digit[2:])  # 007
+    )
+
+
+def sound(start: int | Int64s, end: int | Int64s, in_: Int64s, out: Int64s, latest: int | Int64s) -> bool:
+    """Whether all numbers of these columns (N > 0) keep their bounds."""
+    return _greatest(in_) <= MAX_BYTES and _greatest(out) <= MAX_BYTES and _in_order(start, end, latest)
+
+
+def _greatest(column: Int64s) -> int:
+    """As unsigned numbers, of which the negative ones are the greatest."""
+    return int(np.maximum.reduce(column.view(np.uint64)))
+
+
+def _in_order(start: int | Int64s, end: int | Int64s, latest: int | Int64s) -> bool:
+    if isinstance(start, int) and isinstance(end, int) and isinstance(latest, int):  # one interval for all
+        return 0 <= start < end <= min(latest, MAX_INSTANT)
+    last = np.minimum(latest, MAX_INSTANT)
+    return bool(np.all(np.less_equal(0, start)) and np.all(np.less(start, end)) and np.all(np.less_equal(end, last)))
+
+
+class Elements(NamedTuple):
+    """Unchecked deltas, column by column: N of whatever JSON holds."""
+
+    services: Sequence[Any]
+    start: Sequence[Any]
+    end: Sequence[Any]
+    in_: Sequence[Any]
+    out: Sequence[Any]
+    latest: Sequence[int]
+
+    def refusals(self) -> dict[int, Rejected]:
+        """Why which elements are not sound."""
+        if not self.services or self._sound():
+            return {}
+        found = {index: _refusal(*element) for index, element in enumerate(zip(*self, strict=True))}
+        return {index: refusal for index, refusal in found.items() if refusal is not None}
+
+    def _sound(self) -> bool:
+        numbers = (self.start, self.end, self.in_, self.out)
+        if not are_services(self.services) or set(map(type, chain(*numbers))) != {int}:
+            return False
+        try:
+            start, end, in_, out = map(array, numbers)
+        except OverflowError:
+            return False
+        return sound(start, end, in_, out, array(self.latest))
+
+    def only(self, kept: Sequence[int]) -> Elements:
+        """These elements alone."""
+        return Elements(*([column[index] for index in kept] for column in self))
+
+
+def array(values: Sequence[int]) -> Int64s:
+    return np.fromiter(values, np.int64, len(values))
+
+
+def _refusal(service: Any, start: Any, end: Any, in_: Any, out: Any, latest: int) -> Rejected | None:
+    try:
+        service_id(service)
+        integer(start, "start", 0, MAX_INSTANT)
+        integer(end, "end", 0, MAX_INSTANT)
+        integer(in_, "in", 0, MAX_BYTES)
+        integer(out, "out", 0, MAX_BYTES)
+        if start >= end:
+            raise Rejected(
+                f"end is not after start: {start} to {end}",
+                "give the interval as [start, end) with start before end, in milliseconds since 1970 (UTC)",
+            )
+        not_ahead(end, "end", latest)
+    except Rejected as refusal:
+        return refusal
+    return None
