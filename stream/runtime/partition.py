@@ -14,6 +14,9 @@ from stream.core.tracker import Tracker
 from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Lease, Log, Message, Record
 from stream.runtime.checkpoint import State, restore
 
+APPENDED = "appended"
+"""Header of an outcome: append time (ms) of the record that caused it, from which the enforcer measures its latency."""
+
 IDLE_S = 60.0
 """How long a read may wait for records before it looks up."""
 
@@ -80,8 +83,11 @@ class Partition:
         tracker = self._state.tracker
         tracker.apply(self._decoder.decode(records), records[-1].offset + 1)
         drained = tracker.drain()
+        appended = {record.offset: record.timestamp for record in records} if drained.outcomes else {}
         for outcome in drained.outcomes:
-            self._outcomes.append(Message(*wire.encode_outcome(outcome)))
+            key, value, headers = wire.encode_outcome(outcome)
+            since = str(appended[outcome.input.offset]).encode()
+            self._outcomes.append(Message(key, value, (*headers, (APPENDED, since))))
             self._observer.decided(outcome)
         for letter in drained.dead_letters:
             self._dead_letters.append(Message(*wire.encode_dead_letter(DELTAS, self._lease.partition, letter)))
