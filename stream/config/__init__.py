@@ -1,0 +1,1 @@
+"""The configuration: YAML -> one frozen `Config`, or every problem with its line and a cure."""

@@ -69,6 +69,9 @@ def check_secrets(problems: Document, platforms: Platforms, environ: Mapping[str
 
 
 def _check_names(errors: Document, path: Path, rule: Rule, plans: Plans, platforms: Platforms) -> None:
+    for pattern in rule.match.platform:
+        if not any(rule.reaches(name, pattern) for name in platforms):
+            errors.add(_unknown((*path, "match", "platform"), "platform", pattern, platforms))
     for number, plan in enumerate(rule.plans):
         if plan not in plans:
             errors.add(_unknown((*path, "plans", number), "plan", plan, plans))
@@ -77,9 +80,6 @@ def _check_names(errors: Document, path: Path, rule: Rule, plans: Plans, platfor
     if len(rule.plans) > MOST_PLANS_OF_SERVICE:
         what = f"there are {len(rule.plans)} plans"
         errors.add(Problem((*path, "plans"), what, f"a service has at most {MOST_PLANS_OF_SERVICE}"))
-    for pattern in rule.match.platform:
-        if not any(rule.reaches(name, pattern) for name in platforms):
-            errors.add(_unknown((*path, "match", "platform"), "platform", pattern, platforms))
 
 
 def _check_needs(errors: Document, path: Path, rule: Rule, plans: Plans) -> None:

@@ -38,7 +38,7 @@ class Document:
         ]
 
 
-MAX_NODES = 1_000_000
+MAX_NODES = 250_000
 """No file of ours has more values, aliases written out."""
 
 

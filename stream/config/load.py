@@ -60,6 +60,8 @@ class _Loader:
         self._file = file
         self._environ = environ
         self._top: dict[str, Any] = self._mapping((), document.data, "write at least `log: sqlite:quota-stream.db`")
+        if not isinstance(document.data, dict):
+            raise Misconfigured(*document.messages())
 
     def config(self, *, with_files: bool) -> Config:
         top = {key: value for key, value in self._top.items() if key not in SECTIONS}
@@ -91,7 +93,9 @@ class _Loader:
 
     def _rules(self) -> list[Rule | None]:
         """A rule that cannot be read leaves None in its place."""
-        services = self._top.get("services") or []
+        services = self._top.get("services")
+        if services is None:
+            return []
         if not isinstance(services, list):
             what = f"{shown(services)} is not a list"
             self._document.add(Problem(("services",), what, "write rules as `- {match: {...}, plans: [...]}` lines"))

@@ -144,7 +144,7 @@ class Vmmanager(Section):
     def _one_login(self) -> Vmmanager:
         given = [key for key in _LOGIN if getattr(self, key) is not None]
         if given not in (["token_file"], ["token_env"], ["email", "password_file"], ["email", "password_env"]):
-            what = f"{' and '.join(given)} make no login" if given else "there is no way to log in"
+            what = f"{' + '.join(given)} is no way to log in" if given else "there is no way to log in"
             raise Wrong(what, "write `token_file: FILE`, or `email: NAME` and `password_file: FILE`, and nothing else")
         return self
 

@@ -31,7 +31,7 @@ SPEED = Kind("a speed", "10 Mbit/s", "bit/s", {"kbit/s": 10**3, "Mbit/s": 10**6,
 DURATION = Kind("a duration", "60s", "ms", {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000})
 PERCENT = Kind("a percentage", "80%", "percent", {"%": 1})
 
-_QUANTITY = re.compile(r"\s*(?P<number>\d[\d_]*(?:\.\d+)?)\s*(?P<unit>[^\d\s.]\S*)?\s*")
+_QUANTITY = re.compile(r"\s*(?P<number>\d[\d_]*(?:\.\d+)?)\s*(?P<unit>%|[^\W\d_]\S*)?\s*")
 
 
 class Wrong(ValueError):
@@ -127,7 +127,8 @@ def _quantity(value: object, kind: Kind, *, zero: bool = False) -> int:
     if unit is None:
         raise Wrong(f"{value} has no unit", example)
     if unit not in kind.units:
-        meant = nearest(unit, list(kind.units))
+        # Only another case of a unit is a slip; MB/s and Mbit/s are eight times apart.
+        meant = next((known for known in kind.units if known.lower() == unit.lower()), None)
         raise Wrong(f"{unit!r} is not a unit of {kind.noun}", f"write {number} {meant}" if meant else example)
     exact = Decimal(number.replace("_", "")) * kind.units[unit]
     if exact != int(exact):

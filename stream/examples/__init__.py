@@ -1,0 +1,1 @@
+"""Files that `quota-stream init` hands out."""

@@ -1,0 +1,1 @@
+"""The configuration: every mistake has its message, every good file its meaning."""
