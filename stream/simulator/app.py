@@ -9,11 +9,9 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, NoReturn, TypeAlias
 
 import httpx
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
@@ -42,7 +40,6 @@ Function: TypeAlias = Callable[[Call], Reply]
 
 MOST_CALLS = 1000
 """So many of the latest calls are remembered."""
-LARGEST_BODY = 64 * 1024
 
 
 def create_app(
@@ -102,7 +99,8 @@ class Simulator:
 
     def _endpoint(self, function: Function) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
-            call = Call(request.method, request.url.path, request.path_params, request.query_params, None)
+            content = await request.body()
+            call = Call(request.method, request.url.path, request.path_params, request.query_params, content)
             reply = Reply(0, b"")
             try:
                 reply = await self._reply(request, call, function)
@@ -119,22 +117,12 @@ class Simulator:
         reply = await self._refuse(before, request) if before else None
         reply = reply or self._hindrance(request, call)
         if reply is None:
-            reply = await self._work(request, call, function)
+            try:
+                reply = function(call)
+            except Rejected as rejected:
+                reply = refusal(rejected)
         after = self.faults.strike(str(call), self.world.now(), AFTER)
         return await self._spoil(after, reply, request) if after else reply
-
-    async def _work(self, request: Request, call: Call, function: Function) -> Reply:
-        try:
-            if call.method == "POST":
-                body = await request.body()
-                if len(body) > LARGEST_BODY:
-                    raise Rejected("the body is too long")
-                call = replace(call, body=orjson.loads(body) if body else None)
-            return function(call)
-        except Rejected as rejected:
-            return refusal(rejected)
-        except orjson.JSONDecodeError:
-            return refusal(Rejected("the body is not JSON"))
 
     def _hindrance(self, request: Request, call: Call) -> Reply | None:
         """What keeps a call from being served at all: sleep, haste, closed functions, no token."""

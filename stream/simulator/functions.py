@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any
 from zlib import crc32
 
+import orjson
+
 from stream.core.errors import Rejected
 from stream.simulator import metrics, where
 from stream.simulator.access import Access
@@ -26,6 +28,7 @@ from stream.simulator.reply import (
 )
 from stream.simulator.world import Outcome, Task, World
 
+LARGEST_BODY = 64 * 1024
 TASK_NAME = "host_change_params"
 OUTCOMES: Mapping[str, Outcome] = {"task_fails": "fail", "task_forgotten": "forgotten", "task_endless": "endless"}
 RELATED = ("account", "node", "cluster", "ip4", "ip6", "tags")
@@ -41,8 +44,17 @@ class Call:
     arguments: Mapping[str, Any]
     """Of the path."""
     query: Mapping[str, str]
-    body: Any
-    """Of a POST: parsed JSON."""
+    content: bytes
+
+    @property
+    def body(self) -> Any:
+        """The content as JSON, None if there is none; raises Rejected."""
+        if len(self.content) > LARGEST_BODY:
+            raise Rejected("the body is too long")
+        try:
+            return orjson.loads(self.content) if self.content else None
+        except orjson.JSONDecodeError:
+            raise Rejected("the body is not JSON") from None
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -60,7 +72,9 @@ class Functions:
     # ------------------------------------------------------------ auth
 
     def login(self, call: Call) -> Reply:
-        body = call.body if isinstance(call.body, dict) else {}
+        body = call.body
+        if not isinstance(body, dict):
+            raise Rejected("the body is not an object")
         token = self.access.login(body.get("email"), body.get("password"), self.world.now())
         if token is None:
             return error(self.knobs.wrong_password_status, INVENTED_WRONG_PASSWORD, "Wrong password (invented)")
@@ -68,11 +82,12 @@ class Functions:
         return Reply(self.knobs.login_status, content)
 
     def issue_token(self, call: Call) -> Reply:
-        if not isinstance(call.body, dict):
+        body = call.body
+        if not isinstance(body, dict):
             raise Rejected("the body is not an object")
-        token = self.access.issue(call.body.get("expires_at"))
+        token = self.access.issue(body.get("expires_at"))
         content = {"id": token.id, "token": token.text, "expires_at": _date(token.expires)}
-        return Reply(201, content | {"description": str(call.body.get("description", ""))})
+        return Reply(201, content | {"description": str(body.get("description", ""))})
 
     def logout(self, call: Call) -> Reply:
         token = self.access.logout(call.arguments["token"])

@@ -61,6 +61,8 @@ def parse_instant(text: str, now: int, knobs: Knobs) -> int:
     if re.fullmatch(r"\d{9,11}", text) and knobs.epoch_seconds:
         return int(text) * 1000
     try:
+        if len(text) != len("HH:MM_YYYYMMDD"):
+            raise ValueError
         local = datetime.strptime(text, "%H:%M_%Y%m%d")
     except ValueError:
         raise Rejected(f"not an instant: {text}") from None
