@@ -292,9 +292,9 @@ async def test_tasks_go_wrong(effect: str, word: str, status: str | None, limits
 async def test_a_reply_without_a_task_is_done() -> None:
     """By the knob, changes are immediate."""
     async with platform(Knobs(immediate=True)) as one:
-        id = one.world.create()
-        assert (await one.order(id, net_out_mbitps=10)).json() == {"id": id}
-        assert one.world.limits(id) == (100, 10)
+        id = one.world.create(limits=(100, 200))
+        assert (await one.order(id, net_in_mbitps=10)).json() == {"id": id}
+        assert one.world.limits(id) == (10, 200)
 
 
 async def test_a_busy_vm_queues() -> None:
