@@ -105,7 +105,8 @@ class Machine:
         return self.eras[max(0, self._era_index(at))]
 
     def _era_index(self, at: int) -> int:
-        return bisect_right(self.eras, at, key=lambda era: era.since) - 1
+        eras = self.eras
+        return len(eras) - 1 if eras[-1].since <= at else bisect_right(eras, at, key=lambda era: era.since) - 1
 
     def _lived(self, start: int, end: int) -> Iterator[tuple[int, int, Era]]:
         """The parts of `[start, end)` in which the VM existed, era by era."""
