@@ -143,14 +143,15 @@ class CalendarSlicer:
         return edge + cycles * _CYCLE_MS
 
     def _hour(self, number: int) -> int:
-        """The hour that begins within the hour before `number` hours after the epoch, where the clock shows :00.
+        """The instant within the hour up to `number` hours after the epoch at which the local clock shows :00.
 
-        A zone that moves by part of an hour (Lord Howe) has one hour of another length at each change.
+        A zone that moves by part of an hour (Lord Howe) has a longer hour at each change, and then at times a number
+        to spare: an empty slice.
         """
         latest = number * HOUR_MS
         shifts = {_offset_ms(self._zone, latest - back) % HOUR_MS for back in (0, HOUR_MS)}
-        on_the_hour = [latest - shift for shift in shifts if _offset_ms(self._zone, latest - shift) % HOUR_MS == shift]
-        return min(on_the_hour) if on_the_hour else latest - min(shifts)
+        shown = [latest - shift for shift in shifts if _offset_ms(self._zone, latest - shift) % HOUR_MS == shift]
+        return min(shown) if shown else self._hour(number + 1)
 
 
 def _anchored(number: int, anchor_day: int) -> datetime:

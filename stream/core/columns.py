@@ -1,0 +1,69 @@
+"""Columns that grow together.  Untouched room costs no resident memory."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from stream.core.window import Int64s
+
+Rows: TypeAlias = slice | Int64s
+"""Row numbers: a slice (step 1) where they follow each other."""
+
+_LEAST_ROOM: Final = 256
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def room_for(count: int, room: int) -> int:
+    """How many rows to have when `count` are needed and there is room for `room`."""
+    return room if count <= room else max(_LEAST_ROOM, count, room + room // 2)
+
+
+def column(room: int, dtype: DTypeLike, fill: int = 0) -> NDArray[Any]:
+    return np.full(room, fill, dtype) if fill else np.zeros(room, dtype)
+
+
+def grown(old: NDArray[_Scalar], room: int, fill: int = 0) -> NDArray[_Scalar]:
+    """A copy with room for more rows (the last axis)."""
+    new = np.zeros((*old.shape[:-1], room), old.dtype)
+    new[..., : old.shape[-1]] = old
+    if fill:
+        new[..., old.shape[-1] :] = fill
+    return new
+
+
+def as_rows(numbers: Int64s) -> Rows:
+    """The same rows, as a slice where they follow each other."""
+    count = len(numbers)
+    if count and int(numbers[-1]) - int(numbers[0]) == count - 1 and bool((np.diff(numbers) == 1).all()):
+        return slice(int(numbers[0]), int(numbers[0]) + count)
+    return numbers
+
+
+def as_numbers(rows: Rows) -> Int64s:
+    return np.arange(rows.start, rows.stop, dtype=np.int64) if isinstance(rows, slice) else rows
+
+
+def chosen(rows: Rows, places: Int64s) -> Int64s:
+    """Those of `rows` that stand at `places`."""
+    return places + rows.start if isinstance(rows, slice) else rows[places]
+
+
+class FreeList:
+    """Row numbers: those given back are used again, the latest first."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Rows ever used."""
+        self.free: list[int] = []
+
+    def take(self) -> int:
+        if self.free:
+            return self.free.pop()
+        self.count += 1
+        return self.count - 1
+
+    def give_back(self, row: int) -> None:
+        self.free.append(row)

@@ -1,0 +1,331 @@
+"""One plan of one service: its window, its profile, and how both are judged.  Plain integers, one step at a time.
+
+This is what the words mean; the vector path in `counting` only takes what provably changes no profile here.
+Amounts are in hundredths of a byte.  `at` is the instant at which something happens, `as_of` the instant that fixes
+the window (and what credit counts): a delta's end is judged as of its last millisecond.
+
+    slices     | ... | h-2 | h-1 |  h  |        h = head: the newest slice that something was added to
+                 [------ N slices ------)       as of an instant beyond it, the oldest have slid out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from stream.core.model import Reason, Slice
+from stream.core.plan import CalendarWindow, Plan, Profile
+from stream.core.speed import ORIGINAL, Speed
+from stream.core.window import Slicer, part, spans
+
+NO_HEAD: Final = -(1 << 60)
+"""Head of a window that nothing was added to."""
+
+LONG_AGO: Final = -(1 << 60)
+NEVER: Final = 1 << 60
+MOST_IN_WINDOW: Final = 1 << 61
+
+
+class Amount(NamedTuple):
+    """Hundredths of a byte over `[start, end)`."""
+
+    value: int
+    start: int
+    end: int
+
+
+class Credit(NamedTuple):
+    expires_at: int
+    bytes: int
+
+
+class Pin(NamedTuple):
+    profile: int
+    until: int | None
+
+
+class Step(NamedTuple):
+    """A move from profile to profile (or, from a profile to itself, a warning), as it explains itself."""
+
+    reason: Reason
+    from_: Profile
+    to: Profile
+    usage_bytes: int
+    quota_bytes: int | None
+    window: tuple[Slice, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Ladder:
+    plan: Plan
+    slicer: Slicer
+    quota: int | None
+    """The service's own quota in bytes, for profiles that ask for it."""
+    entered_at: int
+    profile: int = 0
+    entered_as_of_before: bool = False
+    """Entered as of the millisecond before `entered_at`: a period's stay is that of the slice before the edge."""
+    since: int | None = None
+    """When the plan came to a running service."""
+    clip: int = LONG_AGO
+    """Nothing before it is counted in this window."""
+    slices: list[int] = field(default_factory=list)
+    """N sums; the slice with ordinal o is at o % N."""
+    head: int = NO_HEAD
+    warned: bool = False
+    next_up: int | None = None
+    """When the way up is judged next; None while it rests or has none."""
+    credits: list[Credit] = field(default_factory=list)
+    exempt_until: int | None = None
+    pin: Pin | None = None
+    late: int = 0
+    clipped: int = 0
+    base: int = 0
+    """The ledger's accepted amount is the service's accepted bytes, weighted, plus this."""
+
+    def __post_init__(self) -> None:
+        self.slices = self.slices or [0] * self.plan.slices
+
+    @classmethod
+    def begin(cls, plan: Plan, slicer: Slicer, quota: int | None, at: int, since: int | None = None) -> Ladder:
+        """In its first profile, with an empty window; `since` the service's time if it runs already."""
+        ladder = cls(plan, slicer, quota, at, since=since, clip=LONG_AGO if since is None else since)
+        ladder.next_up = ladder.stay_end()
+        return ladder
+
+    # ------------------------------------------------------------ what holds
+
+    @property
+    def here(self) -> Profile:
+        return self.plan.profiles[self.profile]
+
+    def accepted(self, in_: int, out: int) -> int:
+        """The ledger: what the service's accepted bytes amount to here."""
+        return self.plan.weight_in * in_ + self.plan.weight_out * out + self.base
+
+    @property
+    def resting(self) -> bool:
+        return self.pin is not None or self.exempt_until is not None
+
+    @property
+    def due(self) -> Speed:
+        if self.pin is not None:
+            return self.plan.profiles[self.pin.profile].speed
+        return ORIGINAL if self.exempt_until is not None else self.here.speed
+
+    def stay_end(self) -> int | None:
+        """When the way up opens; None without a way up."""
+        stay = self.here.stay if self.here.up else None
+        if stay != "period":
+            return None if stay is None else self.entered_at + stay
+        return self._edge_after(self.entered_at - self.entered_as_of_before)
+
+    def next_due(self) -> int | None:
+        """The next instant at which anything is to be judged without traffic."""
+        instants = [self.next_up, self.exempt_until, self.pin and self.pin.until]
+        instants += [credit.expires_at for credit in self.credits]
+        return min((instant for instant in instants if instant is not None), default=None)
+
+    def sum_at(self, as_of: int) -> int:
+        gone = max(0, self.slicer.ordinal(as_of) - self.head)
+        if gone >= len(self.slices):
+            return 0
+        return sum(self.slices) - sum(self._oldest(gone))
+
+    def window_at(self, as_of: int) -> tuple[Slice, ...]:
+        """In whole bytes, oldest first."""
+        return tuple(Slice(start, end, value // 100) for start, end, value in self.amounts_at(as_of))
+
+    def amounts_at(self, as_of: int) -> list[tuple[int, int, int]]:
+        """The window slice by slice: (start, end, hundredths of a byte), oldest first."""
+        count = len(self.slices)
+        newest = max(self.slicer.ordinal(as_of), self.head)
+        ordinals = range(newest - count + 1, newest + 1)
+        return [(self.slicer.edge(each), self.slicer.edge(each + 1), self._sum_of(each)) for each in ordinals]
+
+    def quota_at(self, as_of: int, profile: Profile | None = None) -> int | None:
+        """Quota of a profile (this one) with the credit that has not expired, in bytes."""
+        quota = (profile or self.here).quota
+        quota = self.quota if quota == "service" else quota
+        return None if quota is None else quota + sum(c.bytes for c in self.credits if c.expires_at > as_of)
+
+    def over(self, as_of: int, profile: Profile | None = None) -> bool:
+        quota, profile = self.quota_at(as_of, profile), profile or self.here
+        if quota is None:
+            return False
+        total = self.sum_at(as_of)
+        return total > 100 * quota or (profile.at == "reached" and total == 100 * quota)
+
+    def step(self, reason: Reason, to: Profile, as_of: int) -> Step:
+        return Step(reason, self.here, to, self.sum_at(as_of) // 100, self.quota_at(as_of), self.window_at(as_of))
+
+    def harmless_below(self) -> int:
+        """Up to this sum, a delta's end changes nothing."""
+        if self.resting:
+            return MOST_IN_WINDOW
+        quota = self.quota_at(LONG_AGO)
+        limit = MOST_IN_WINDOW
+        if quota is not None and self.here.down is not None:
+            limit = 100 * quota - (self.here.at == "reached")
+        if quota is not None and self.plan.warn is not None and not self.warned:
+            limit = min(limit, self.plan.warn * quota - 1)
+        return limit
+
+    # ------------------------------------------------------------ bytes
+
+    def fits(self, value: int, as_of: int) -> bool:
+        return self.sum_at(as_of) + value <= MOST_IN_WINDOW
+
+    def add(self, amount: Amount, from_: int, to: int, before: int | None) -> None:
+        """Count the part `[from_, to)` of an amount; `before` is the service's time before the delta that brings it."""
+        if from_ >= to:
+            return
+        value, start, end = amount
+        fresh = LONG_AGO if before is None else self._edge(self.slicer.ordinal(before - 1) - len(self.slices) + 1)
+        self.clipped += part(value, start, end, from_, min(to, self.clip))
+        self.late += part(value, start, end, max(from_, self.clip), min(to, fresh))
+        self.pour(amount, max(from_, self.clip, fresh), to)
+
+    def pour(self, amount: Amount, from_: int, to: int) -> None:
+        """Into the slices that are in the window then."""
+        value, start, end = amount
+        self.advance(to - 1)
+        lo = max(from_, self._edge(self.head - len(self.slices) + 1))
+        for ordinal, since, until in spans(self.slicer, lo, to) if lo < to else ():
+            self.slices[ordinal % len(self.slices)] += part(value, start, end, since, until)
+
+    def empty(self, at: int) -> None:
+        """Nothing before `at` counts any more."""
+        self.slices = [0] * len(self.slices)
+        self.clip = at
+
+    # ------------------------------------------------------------ judging
+
+    def rise(self, at: int) -> Step | None:
+        """The way up, if it is to be judged now; at most one step."""
+        if self.next_up is None or self.next_up > at:
+            return None
+        target = self._way_up(at)
+        if target is None:
+            self.next_up = self._edge_after(at)
+            return None
+        step = self.step("period" if self.here.stay == "period" else "stay_over", self.plan.profiles[target], at)
+        self._enter(target, at, at)
+        return step
+
+    def _way_up(self, at: int) -> int | None:
+        total, quota, up = self.sum_at(at), self.quota_at(at), self.here.up
+        if up is None or (quota is not None and total >= 100 * quota):
+            return None
+        target = next((number for limit, number in up.below if total < 100 * limit), up.otherwise)
+        if target is not None and self.plan.keep and self.over(at, self.plan.profiles[target]):
+            return None
+        return target
+
+    def fall(self, at: int, as_of: int) -> Iterator[Step]:
+        """The way down: one step, or, where the window is kept, as many as it takes."""
+        while self.here.down is not None and self.over(as_of):
+            step = self.step(self.here.at, self.plan.profiles[self.here.down], as_of)
+            self._enter(self.here.down, at, as_of)
+            yield step
+            if not self.plan.keep:
+                return
+
+    def warn(self, as_of: int) -> Step | None:
+        """The warning, once per entry into a profile, in calendar windows once more in each new slice."""
+        quota, percent = self.quota_at(as_of), self.plan.warn
+        if percent is None or quota is None or self.warned or self.sum_at(as_of) < percent * quota:
+            return None
+        self.warned = True
+        return self.step(self.here.at, self.here, as_of)
+
+    def _enter(self, profile: int, at: int, as_of: int) -> None:
+        self.profile, self.entered_at, self.entered_as_of_before = profile, at, as_of < at
+        self.warned = False
+        if not self.plan.keep:
+            self.empty(at)
+        self.await_way_up()
+
+    def await_way_up(self) -> None:
+        """Look at the way up afresh: at the end of the stay, and if that is past, as soon as anything is judged."""
+        self.next_up = None if self.resting else self.stay_end()
+
+    # ------------------------------------------------------------ rests
+
+    def rest_ends(self, at: int) -> bool:
+        return self.pin_ends(at) or self.exemption_ends(at)
+
+    def pin_ends(self, at: int) -> bool:
+        return self.pin is not None and self.pin.until is not None and self.pin.until <= at
+
+    def exemption_ends(self, at: int) -> bool:
+        return self.exempt_until is not None and self.exempt_until <= at
+
+    def set_pin(self, pin: Pin | None) -> None:
+        self.pin = pin
+        self.await_way_up()
+
+    def set_exemption(self, until: int | None) -> None:
+        self.exempt_until = until
+        self.await_way_up()
+
+    # ------------------------------------------------------------ an operator's hand
+
+    def credit_end(self, at: int) -> int:
+        """When a credit of instant `at` expires: its slice leaves the window."""
+        return self.slicer.edge(self.slicer.ordinal(at) + len(self.slices))
+
+    def credit_ends(self, at: int) -> bool:
+        return any(credit.expires_at <= at for credit in self.credits)
+
+    def drop_credits(self, at: int) -> None:
+        """Those that have expired."""
+        if self.credits:
+            self.credits = [credit for credit in self.credits if credit.expires_at > at]
+
+    def start_over(self, at: int) -> Step:
+        """Back to the first profile with an empty window."""
+        step = self.step("reset", self.plan.profiles[0], at)
+        self._enter(0, at, at)
+        self.empty(at)
+        return step
+
+    def judge_anew(self, at: int) -> Step | None:
+        """After a credit, where the window is kept: to the profile that is reached from the first one, stay or not."""
+        if not self.plan.keep or self.profile == 0 or self.resting:
+            return None
+        target, profiles = 0, self.plan.profiles
+        while (down := profiles[target].down) is not None and self.over(at, profiles[target]):
+            target = down
+        if target == self.profile:
+            return None
+        step = self.step("credit", profiles[target], at)
+        self._enter(target, at, at)
+        return step
+
+    # ------------------------------------------------------------ slices
+
+    def _edge(self, ordinal: int) -> int:
+        return LONG_AGO if ordinal < NO_HEAD // 2 else self.slicer.edge(ordinal)
+
+    def _edge_after(self, instant: int) -> int:
+        return self.slicer.edge(self.slicer.ordinal(instant) + 1)
+
+    def _oldest(self, count: int) -> list[int]:
+        return [self.slices[(self.head + 1 + place) % len(self.slices)] for place in range(count)]
+
+    def _sum_of(self, ordinal: int) -> int:
+        held = self.head - len(self.slices) < ordinal <= self.head
+        return self.slices[ordinal % len(self.slices)] if held else 0
+
+    def advance(self, instant: int) -> None:
+        """Let the window reach the slice of `instant`; in a calendar window a new slice may be warned of again."""
+        ordinal = self.slicer.ordinal(instant)
+        if ordinal <= self.head:
+            return
+        for place in range(min(ordinal - self.head, len(self.slices))):
+            self.slices[(self.head + 1 + place) % len(self.slices)] = 0
+        self.head = ordinal
+        if isinstance(self.plan.window, CalendarWindow):
+            self.warned = False

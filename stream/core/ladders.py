@@ -1,0 +1,162 @@
+"""The table of one plan (and one anchor day): a row for each service that has it, column by column.
+
+What few rows have (credits, rests, late numbers) lies beside the columns, by row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.columns import FreeList, column, grown, room_for
+from stream.core.ladder import LONG_AGO, MOST_IN_WINDOW, NEVER, NO_HEAD, Credit, Ladder, Pin
+from stream.core.plan import Plan
+from stream.core.window import Int64s
+
+COLUMNS: Final = {
+    "ring": np.int64,
+    "total": np.int64,
+    "head": np.int64,
+    "entered_at": np.int64,
+    "next_due": np.int64,
+    "harmless": np.int64,
+    "clip": np.int64,
+    "service": np.int32,
+    "profile": np.int8,
+    "entered_as_of_before": np.bool_,
+    "warned": np.bool_,
+}
+
+
+@dataclass(slots=True)
+class Rare:
+    """What few ladders have."""
+
+    since: int | None = None
+    credits: list[Credit] = field(default_factory=list)
+    exempt_until: int | None = None
+    pin: Pin | None = None
+    late: int = 0
+    clipped: int = 0
+    base: int = 0
+    next_up: int | None = None
+    """Kept here only where next_due may be something else: with credits or at rest."""
+
+    def to_json(self) -> list[Any]:
+        """Amounts as text: they know no bounds."""
+        amounts = [str(self.late), str(self.clipped), str(self.base)]
+        return [self.since, self.credits, self.exempt_until, self.pin, *amounts, self.next_up]
+
+    @classmethod
+    def from_json(cls, value: list[Any]) -> Rare:
+        since, credits_, exempt_until, pin, late, clipped, base, next_up = value
+        held = [Credit(*credit) for credit in credits_]
+        return cls(since, held, exempt_until, pin and Pin(*pin), int(late), int(clipped), int(base), next_up)
+
+
+class LadderTable:
+    """`total` is the ring's sum, `next_due` the next instant at which a row must be judged (NEVER: none), and up to the
+    sum `harmless` a delta's end changes nothing: what the vector path looks at."""
+
+    def __init__(self, plan: Plan, anchor_day: int | None) -> None:
+        self.plan = plan
+        self.anchor_day = anchor_day
+        self.slicer = plan.slicer(anchor_day)
+        self.rows = FreeList()
+        self.rare: dict[int, Rare] = {}
+        self._room = 0
+        self.ring: Int64s = np.zeros((plan.slices, 0), np.int64)
+        """Slice-major: the sum of the slice with ordinal o is in ring[o % N]."""
+        self.total = self._column("total")
+        self.head = self._column("head")
+        self.entered_at = self._column("entered_at")
+        self.next_due = self._column("next_due")
+        self.harmless = self._column("harmless")
+        self.clip = self._column("clip")
+        self.service: NDArray[np.int32] = self._column("service")
+        self.profile: NDArray[np.int8] = self._column("profile")
+        self.entered_as_of_before: NDArray[np.bool_] = self._column("entered_as_of_before")
+        self.warned: NDArray[np.bool_] = self._column("warned")
+
+    def _column(self, name: str) -> NDArray[Any]:
+        return column(self._room, COLUMNS[name])
+
+    def __len__(self) -> int:
+        return self.rows.count - len(self.rows.free)
+
+    def reserve(self, count: int) -> None:
+        """Room for `count` rows."""
+        room = room_for(count, self._room)
+        if room > self._room:
+            self._room = room
+            for name in COLUMNS:
+                setattr(self, name, grown(getattr(self, name), room))
+
+    def add(self, service: int, ladder: Ladder) -> int:
+        row = self.rows.take()
+        self.reserve(row + 1)
+        self.service[row] = service
+        self.store(row, ladder)
+        return row
+
+    def remove(self, row: int) -> None:
+        self.service[row] = -1
+        self.next_due[row] = NEVER
+        self.rare.pop(row, None)
+        self.rows.give_back(row)
+
+    def load(self, row: int, quota: int | None) -> Ladder:
+        rare = self.rare.get(row)
+        ladder = Ladder(
+            self.plan,
+            self.slicer,
+            quota,
+            int(self.entered_at[row]),
+            int(self.profile[row]),
+            bool(self.entered_as_of_before[row]),
+            clip=int(self.clip[row]),
+            slices=self.ring[:, row].tolist(),
+            head=int(self.head[row]),
+            warned=bool(self.warned[row]),
+        )
+        next_due = int(self.next_due[row])
+        ladder.next_up = None if next_due == NEVER else next_due
+        if rare is not None:
+            ladder.since, ladder.credits = rare.since, list(rare.credits)
+            ladder.exempt_until, ladder.pin = rare.exempt_until, rare.pin
+            ladder.late, ladder.clipped, ladder.base = rare.late, rare.clipped, rare.base
+            if ladder.credits or ladder.resting:
+                ladder.next_up = rare.next_up
+        return ladder
+
+    def store(self, row: int, ladder: Ladder) -> None:
+        due = ladder.next_due()
+        self.ring[:, row] = ladder.slices
+        self.total[row] = sum(ladder.slices)
+        self.head[row] = ladder.head
+        self.entered_at[row] = ladder.entered_at
+        self.next_due[row] = NEVER if due is None else due
+        self.harmless[row] = ladder.harmless_below()
+        self.clip[row] = ladder.clip
+        self.profile[row] = ladder.profile
+        self.entered_as_of_before[row] = ladder.entered_as_of_before
+        self.warned[row] = ladder.warned
+        rare = Rare(
+            ladder.since, ladder.credits, ladder.exempt_until, ladder.pin, ladder.late, ladder.clipped, ladder.base
+        )
+        if rare == Rare():
+            self.rare.pop(row, None)
+        else:
+            rare.next_up = ladder.next_up if ladder.credits or ladder.resting else None
+            self.rare[row] = rare
+
+    def in_use(self) -> Int64s:
+        """Rows that belong to a service."""
+        return np.flatnonzero(self.service[: self.rows.count] >= 0)
+
+
+assert LONG_AGO == NO_HEAD
+assert MOST_IN_WINDOW < 1 << 62, "a sum and one more amount fit into 64 bits"

@@ -1,0 +1,183 @@
+"""Service names and their rows: about 35 bytes a name instead of Python's 135, found by the thousand.
+
+Names lie one after the other in one array of bytes.  A table of row numbers (open addressing, linear probing) is
+entered by a name's hash; a hit is compared byte by byte, so two names with one hash are two names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.columns import grown, room_for
+from stream.core.window import Int64s
+
+_EMPTY: Final = -1
+_REMOVED: Final = -2
+_LEAST_SLOTS: Final = 1024
+
+
+class NameIndex:
+    """Rows are given by the caller, each to one name at a time."""
+
+    def __init__(self) -> None:
+        self._slots = np.full(_LEAST_SLOTS, _EMPTY, np.int32)
+        self._used = 0  # slots that are not empty
+        self._hashes = np.zeros(0, np.int64)
+        self._starts = np.zeros(0, np.int64)
+        self._sizes = np.zeros(0, np.int16)  # 0: a row without a name
+        self._bytes = np.zeros(0, np.uint8)
+        self._end = 0
+        self._wasted = 0
+        self.count = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[str]:
+        """In order of rows."""
+        for row in np.flatnonzero(self._sizes).tolist():
+            yield self.name(row)
+
+    def name(self, row: int) -> str:
+        """Of a row; empty for one that has none."""
+        return self._encoded(row).decode()
+
+    def row(self, name: str) -> int:
+        """-1 for an unknown name."""
+        wanted, encoded = hash(name), name.encode()
+        mask = len(self._slots) - 1
+        slot = wanted & mask
+        while (row := int(self._slots[slot])) != _EMPTY:
+            if row >= 0 and int(self._hashes[row]) == wanted and self._encoded(row) == encoded:
+                return row
+            slot = (slot + 1) & mask
+        return -1
+
+    def rows(self, names: Sequence[str]) -> Int64s:
+        """-1 for each unknown name."""
+        wanted = _hashes(names)
+        mask = len(self._slots) - 1
+        found = np.full(len(names), -1, np.int64)
+        slot = wanted & mask
+        places = np.arange(len(names))
+        while len(places):
+            row = self._slots[slot]
+            hit = (row >= 0) & (self._hashes[row] == wanted[places]) if self.count else np.zeros(len(places), bool)
+            found[places[hit]] = row[hit]
+            on = ~hit & (row != _EMPTY)
+            places, slot = places[on], (slot[on] + 1) & mask
+        self._verify(names, found)
+        return found
+
+    def put(self, name: str, row: int) -> None:
+        """A name that is not here yet."""
+        self.put_all([name], np.array([row], np.int64))
+
+    def put_all(self, names: Sequence[str], rows: Int64s) -> None:
+        """Names that are not here yet, each only once."""
+        if not len(names):
+            return
+        self._reserve_rows(int(rows.max()) + 1)
+        encoded = [name.encode() for name in names]
+        sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        total = int(sizes.sum())
+        self._reserve_bytes(total)
+        self._bytes[self._end : self._end + total] = np.frombuffer(b"".join(encoded), np.uint8)
+        self._starts[rows] = self._end + np.cumsum(sizes) - sizes
+        self._sizes[rows] = sizes
+        self._hashes[rows] = _hashes(names)
+        self._end += total
+        self.count += len(names)
+        if 2 * (self._used + len(names)) > len(self._slots):
+            self._rebuild()
+        else:
+            self._enter(rows)
+
+    def remove(self, row: int) -> None:
+        """Of a row that has a name."""
+        mask = len(self._slots) - 1
+        slot = int(self._hashes[row]) & mask
+        while int(self._slots[slot]) != row:
+            slot = (slot + 1) & mask
+        self._slots[slot] = _REMOVED
+        self._wasted += int(self._sizes[row])
+        self._sizes[row] = 0
+        self.count -= 1
+
+    # ------------------------------------------------------------ within
+
+    def _encoded(self, row: int) -> bytes:
+        start = int(self._starts[row])
+        return self._bytes[start : start + int(self._sizes[row])].tobytes()
+
+    def _verify(self, names: Sequence[str], found: Int64s) -> None:
+        """Looks again, one by one, at each name whose hash fits but whose bytes differ."""
+        known = np.flatnonzero(found >= 0)
+        if not len(known):
+            return
+        encoded = [names[place].encode() for place in known.tolist()]
+        sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        rows = found[known]
+        same_size = self._sizes[rows] == sizes
+        if not same_size.all():
+            self._look_again(names, found, known[~same_size])
+            known, rows, sizes = known[same_size], rows[same_size], sizes[same_size]
+            encoded = [name for name, same in zip(encoded, same_size.tolist(), strict=True) if same]
+        ends = np.cumsum(sizes)
+        at = np.repeat(self._starts[rows] - ends + sizes, sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
+        differs = self._bytes[at] != np.frombuffer(b"".join(encoded), np.uint8)
+        if differs.any():
+            self._look_again(names, found, known[np.unique(np.searchsorted(ends, np.flatnonzero(differs), "right"))])
+
+    def _look_again(self, names: Sequence[str], found: Int64s, places: Int64s) -> None:
+        for place in places.tolist():
+            found[place] = self.row(names[place])
+
+    def _reserve_rows(self, count: int) -> None:
+        room = room_for(count, len(self._hashes))
+        if room > len(self._hashes):
+            self._hashes, self._starts = grown(self._hashes, room), grown(self._starts, room)
+            self._sizes = grown(self._sizes, room)
+
+    def _reserve_bytes(self, more: int) -> None:
+        if self._end + more <= len(self._bytes):
+            return
+        if 2 * self._wasted > self._end:
+            self._squeeze()
+        self._bytes = grown(self._bytes, room_for(self._end + more, len(self._bytes)))
+
+    def _squeeze(self) -> None:
+        """Drops the bytes of names that are gone."""
+        rows = np.flatnonzero(self._sizes)
+        kept = b"".join(self._encoded(row) for row in rows.tolist())
+        sizes = self._sizes[rows].astype(np.int64)
+        self._starts[rows] = np.cumsum(sizes) - sizes
+        self._bytes = np.frombuffer(kept, np.uint8).copy()
+        self._end, self._wasted = len(kept), 0
+
+    def _rebuild(self) -> None:
+        """A table of which at most a third is used."""
+        size = _LEAST_SLOTS
+        while size < 3 * self.count:
+            size *= 2
+        self._slots = np.full(size, _EMPTY, np.int32)
+        self._used = 0
+        self._enter(np.flatnonzero(self._sizes))
+
+    def _enter(self, rows: Int64s) -> None:
+        mask = len(self._slots) - 1
+        slot = self._hashes[rows] & mask
+        self._used += len(rows)
+        while len(rows):
+            free = self._slots[slot] == _EMPTY
+            self._slots[slot[free]] = rows[free]  # of several that want one slot, one gets it
+            waits = self._slots[slot] != rows
+            rows, slot = rows[waits], (slot[waits] + 1) & mask
+
+
+def _hashes(names: Sequence[str]) -> NDArray[np.int64]:
+    return np.fromiter(map(hash, names), np.int64, len(names))

@@ -1,0 +1,126 @@
+"""The tables as pages, and back: 256 rows of services a page, each with the rows of its plans.
+
+columns   "<column>" of the services; "<t>/<column>" of the t-th plan's table: the rows of those services of the page
+          that have the plan, in the services' order
+extras    names (null: a row in no use), sources, tables, sets of plans, and what lies beside the columns, by row
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core import ladders, services
+from stream.core.errors import Corrupt
+from stream.core.ladders import LadderTable, Rare
+from stream.core.page import Page
+from stream.core.plan import Plan
+from stream.core.services import PAGE_ROWS, Services
+from stream.core.window import Int64s
+
+_OWN: Final = ("source", "combination")
+"""Columns of numbers that mean something within a page only."""
+
+_BY_ROW: Final = ("floors", "quotas", "anchor_days", "labels")
+_PAIRS: Final = ("carried", "stale")
+
+
+def page_of(held: Services, number: int) -> Page:
+    first = number * PAGE_ROWS
+    end = min(first + PAGE_ROWS, held.rows.count)
+    rows = np.arange(first, end)
+    names = [held.names.name(row) for row in range(first, end)]
+    columns: dict[str, NDArray[Any]] = {
+        name: getattr(held, name)[first:end].copy() for name in services.COLUMNS if name not in _OWN
+    }
+    sources, columns["source"] = np.unique(held.source[first:end], return_inverse=True)
+    sets, columns["combination"] = np.unique(held.combination[first:end], return_inverse=True)
+    tables = list(dict.fromkeys(table for each in sets.tolist() for table in held.combinations[each]))
+    extras: dict[str, Any] = {
+        "names": [name or None for name in names],
+        "sources": [held.sources[each] for each in sources.tolist()] if held.sources else [],
+        "tables": [[table.plan.name, table.anchor_day] for table in tables],
+        "sets": [[tables.index(table) for table in held.combinations[each]] for each in sets.tolist()],
+        "rare": [],
+    }
+    for place, table in enumerate(tables):
+        own = ladder_rows_of(held, rows, table)
+        columns |= {f"{place}/{name}": getattr(table, name)[..., own] for name in ladders.COLUMNS if name != "service"}
+        rare = [[at, table.rare[row].to_json()] for at, row in enumerate(own.tolist()) if row in table.rare]
+        extras["rare"].append(rare)
+    for name in (*_BY_ROW, *_PAIRS):
+        beside = getattr(held, name)
+        found = [[row - first, beside[row]] for row in range(first, end) if row in beside]
+        extras[name] = [[row, [str(each) for each in pair]] for row, pair in found] if name in _PAIRS else found
+    return Page(str(number), columns, extras)
+
+
+def ladder_rows_of(held: Services, rows: Int64s, table: LadderTable) -> Int64s:
+    """The rows that these services have in a plan's table, in their order."""
+    having = np.concatenate([places for places, _ in _having(held, rows, table)])
+    found = np.concatenate([held.ladder_rows[at][rows[places]] for places, at in _having(held, rows, table)])
+    return found[np.argsort(having)].astype(np.int64)
+
+
+def _having(held: Services, rows: Int64s, table: LadderTable) -> Iterator[tuple[Int64s, int]]:
+    """Which of these services have a plan (their places), and as their how-many-th."""
+    combinations = held.combination[rows]
+    for number in np.unique(combinations).tolist():
+        if table in held.combinations[number]:
+            yield np.flatnonzero(combinations == number), held.combinations[number].index(table)
+
+
+def restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None:
+    """Into tables that have room for it.  Raises Corrupt where a page does not fit the meta record."""
+    first, extras, columns = int(page.key) * PAGE_ROWS, page.extras, page.columns
+    names = extras["names"]
+    end = first + len(names)
+    if end > held.rows.count:
+        raise Corrupt(f"page {page.key} has rows beyond {held.rows.count}, the number that meta names")
+    for name in services.COLUMNS:
+        if name not in _OWN:
+            getattr(held, name)[first:end] = columns[name]
+    rows = np.arange(first, end)
+    used = np.flatnonzero([name is not None for name in names])
+    held.names.put_all([name for name in names if name is not None], rows[used])
+    if extras["sources"]:
+        sources = np.array([held.source_number(source) for source in extras["sources"]], np.int32)
+        held.source[first:end] = sources[columns["source"]]
+    tables = [_table(held, plans, page.key, *key) for key in extras["tables"]]
+    sets = [held.combination_number(tuple(tables[place] for place in each)) for each in extras["sets"]]
+    held.combination[first:end] = np.array(sets, np.int32)[columns["combination"]]
+    for place, table in enumerate(tables):
+        _restore_ladders(held, rows, table, {name: columns[f"{place}/{name}"] for name in _stored(table)})
+        count = columns[f"{place}/total"].shape[0]
+        base = table.rows.count - count
+        table.rare |= {base + at: Rare.from_json(rare) for at, rare in extras["rare"][place]}
+    for name in _BY_ROW:
+        getattr(held, name).update({first + row: value for row, value in extras[name]})
+    for name in _PAIRS:
+        getattr(held, name).update({first + row: (int(one), int(two)) for row, (one, two) in extras[name]})
+
+
+def _table(held: Services, plans: Mapping[str, Plan], key: str, plan: str, anchor_day: int | None) -> LadderTable:
+    if plan not in plans:
+        raise Corrupt(f"page {key} has rows of plan {plan!r}, which meta does not name")
+    return held.table(plans[plan], anchor_day)
+
+
+def _stored(table: LadderTable) -> list[str]:
+    return [name for name in ladders.COLUMNS if name != "service"]
+
+
+def _restore_ladders(held: Services, rows: Int64s, table: LadderTable, columns: Mapping[str, NDArray[Any]]) -> None:
+    """The page's rows of a plan, after those that the table has."""
+    base, count = table.rows.count, columns["total"].shape[0]
+    table.rows.count += count
+    table.reserve(table.rows.count)
+    for name, values in columns.items():
+        getattr(table, name)[..., base : base + count] = values
+    owners = np.sort(np.concatenate([rows[places] for places, _ in _having(held, rows, table)]))
+    table.service[base : base + count] = owners
+    for places, at in _having(held, rows, table):
+        held.ladder_rows[at][rows[places]] = base + np.searchsorted(owners, rows[places])

@@ -1,0 +1,295 @@
+"""Counting many deltas at once, where nothing else happens.
+
+A group's deltas (each service once) are looked at column by column.  Those that begin anew or grow, in a window whose
+profile they provably leave alone, are counted by vector operations; every other one is left to `Service.delta`, which
+is the meaning of it all.  Both give the same result.  Where all deltas agree on a number it is a plain int.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.batches import Group, Part
+from stream.core.columns import Rows, as_numbers, chosen
+from stream.core.counting import Tally
+from stream.core.ladder import MOST_IN_WINDOW
+from stream.core.ladders import LadderTable
+from stream.core.model import Deltas
+from stream.core.plan import CalendarWindow
+from stream.core.services import PAGE_ROWS, Services, Taken
+from stream.core.window import MOST_VECTOR_SPAN_MS, Int64s, Slicer, parts
+
+Numbers: TypeAlias = int | Int64s
+Flags: TypeAlias = NDArray[np.bool_]
+
+_EXACT_SUM: Final = 4096
+"""So many numbers up to 2^51 sum up within 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The deltas of one group."""
+
+    start: Numbers
+    end: Numbers
+    in_: Int64s
+    out: Int64s
+    backfill: bool
+
+    @classmethod
+    def of(cls, deltas: Deltas, places: Rows) -> Columns:
+        start, end = (each if isinstance(each, int) else agreed(each[places]) for each in (deltas.start, deltas.end))
+        return cls(start, end, deltas.in_[places], deltas.out[places], deltas.backfill)
+
+    def only(self, places: Int64s) -> Columns:
+        start, end = (each if isinstance(each, int) else agreed(each[places]) for each in (self.start, self.end))
+        return Columns(start, end, self.in_[places], self.out[places], self.backfill)
+
+
+def agreed(numbers: Int64s) -> Numbers:
+    """One number for all, if they are alike."""
+    first = numbers[0]
+    return int(first) if (numbers == first).all() else numbers
+
+
+def count(services: Services, tally: Tally, group: Group, columns: Columns) -> list[tuple[int, Taken]]:
+    """Counts what it can.  Returns the rest, to be counted one by one: (place in the batch, the service taken out)."""
+    current_end = services.current_end[group.rows]
+    grows = services.current_start[group.rows] == columns.start
+    behind = np.less(columns.end, current_end)
+    begins = np.greater_equal(columns.start, current_end)
+    if begins.all():
+        return _Step(services, tally, group, columns, current_end).begin()
+    if grows.all() and not behind.any():
+        return _Step(services, tally, group, columns, current_end).grow()
+    left: list[tuple[int, Taken]] = []
+    for kind in (begins, grows & ~behind, grows & behind, ~(begins | grows)):
+        places = np.flatnonzero(kind)
+        if not len(places):
+            continue
+        step = _Step(services, tally, group.only(places), columns.only(places), current_end[places])
+        if kind is begins:
+            left += step.begin()
+        elif not grows[places[0]]:
+            left += step.leave_all()
+        elif behind[places[0]]:
+            left += step.repeat()
+        else:
+            left += step.grow()
+    return left
+
+
+class _Step:
+    """Deltas of one kind."""
+
+    def __init__(self, services: Services, tally: Tally, group: Group, columns: Columns, current_end: Int64s) -> None:
+        self.services, self.tally, self.group, self.columns = services, tally, group, columns
+        self.rows = group.rows
+        self.current_end = agreed(current_end)
+        mark: Numbers = -1
+        if services.marks:
+            mark = agreed(services.mark_of_source[services.source[self.rows]])
+        self.before: Numbers = _most(self.current_end, mark)
+        """The services' time; of those with a floor it may be later."""
+
+    # ------------------------------------------------------------ the kinds
+
+    def begin(self) -> list[tuple[int, Taken]]:
+        services, rows, columns = self.services, self.rows, self.columns
+        more_in, more_out = columns.in_.copy(), columns.out.copy()
+        left, counted = self._split(columns.start, more_in, more_out)
+        gap = np.where(np.less(self.current_end, 0), 0, np.subtract(columns.start, self.current_end)) * counted
+        for name in ("start", "end", "in", "out"):
+            getattr(services, f"previous_{name}")[rows] = getattr(services, f"current_{name}")[rows]
+        services.current_start[rows] = columns.start
+        services.current_in[rows] = columns.in_
+        services.current_out[rows] = columns.out
+        self._commit(columns.start, more_in, more_out)
+        self.tally.add("deltas_new", int(np.count_nonzero(counted)))
+        self.tally.add("gaps", int(np.count_nonzero(gap)))
+        self.tally.add("gap_ms", exact_sum(gap))
+        return left
+
+    def grow(self) -> list[tuple[int, Taken]]:
+        services, rows, columns = self.services, self.rows, self.columns
+        since = _least(self.current_end, np.subtract(columns.end, 1))
+        former_in, former_out = services.current_in[rows], services.current_out[rows]
+        more_in, more_out = columns.in_ - former_in, columns.out - former_out
+        shrunk = (more_in < 0) | (more_out < 0)
+        greatest_in, greatest_out = columns.in_, columns.out
+        if shrunk.any():
+            greatest_in, greatest_out = np.maximum(former_in, greatest_in), np.maximum(former_out, greatest_out)
+            np.maximum(more_in, 0, out=more_in)
+            np.maximum(more_out, 0, out=more_out)
+        left, counted = self._split(since, more_in, more_out)
+        services.current_in[rows], services.current_out[rows] = greatest_in, greatest_out
+        grown = int(np.count_nonzero(more_in | more_out))
+        self._commit(since, more_in, more_out)
+        self.tally.add("deltas_grown", grown)
+        self.tally.add("deltas_repeated", int(np.count_nonzero(counted)) - grown)
+        self.tally.add("deltas_shrunk", int(np.count_nonzero(shrunk & counted)))
+        return left
+
+    def repeat(self) -> list[tuple[int, Taken]]:
+        """An earlier end under the same start: nothing, unless something is waiting for the next delta."""
+        waiting = self._waiting(self.before)
+        if self.columns.backfill:
+            self.services.backfilling[self.rows] = True
+            self._mark_dirty()
+        self.tally.add("deltas_repeated", int(np.count_nonzero(~waiting)))
+        return self._take(np.flatnonzero(waiting))
+
+    def leave_all(self) -> list[tuple[int, Taken]]:
+        return self._take(np.arange(len(self.columns.in_)))
+
+    # ------------------------------------------------------------ what is not counted here
+
+    def _split(self, since: Numbers, more_in: Int64s, more_out: Int64s) -> tuple[list[tuple[int, Taken]], Flags]:
+        """Takes out the services that are to be counted one by one, and counts nothing for them here.
+
+        Whatever is still written to their rows is overwritten when they are stored.
+        """
+        special = self._waiting(_most(self.before, self.columns.end))
+        adds = (more_in | more_out) > 0
+        if not self.columns.backfill:
+            special |= adds & np.less_equal(self.columns.end, self.before)
+        for part in self.group.parts:
+            special |= self._may_matter(part, since, _amount(part.table, more_in, more_out))
+        places = np.flatnonzero(special)
+        left = self._take(places)
+        if left:
+            more_in[places] = 0
+            more_out[places] = 0
+        return left, ~special
+
+    def _waiting(self, until: Numbers) -> Flags:
+        """Rows with something to be judged up to an instant, or of which the columns do not tell the time."""
+        waiting = self.services.floored[self.rows].copy()
+        if not self.columns.backfill:
+            waiting |= self.services.backfilling[self.rows]
+            for table, rows in self.group.parts:
+                waiting |= table.next_due[rows] <= until
+        return waiting
+
+    def _may_matter(self, part: Part, since: Numbers, value: Int64s) -> Flags:
+        """Where an amount may do more than grow a sum: judged, clipped, late, or out of the reach of 64 bits."""
+        table, rows = part
+        end = self.columns.end
+        most = MOST_IN_WINDOW if self.columns.backfill else table.harmless[rows]
+        matters: Flags = (table.total[rows] + value > most) | (table.clip[rows] > since)
+        first, last = _ordinals(table.slicer, since), _ordinals(table.slicer, np.subtract(end, 1))
+        head = table.head[rows]
+        matters |= head > last
+        if np.any(np.greater(self.before, since)):
+            time = _ordinals(table.slicer, np.maximum(np.subtract(self.before, 1), 0))
+            matters |= np.greater(self.before, since) & np.less_equal(first, np.subtract(time, table.plan.slices))
+        if not np.array_equal(first, last):
+            matters |= np.greater(np.subtract(end, since), MOST_VECTOR_SPAN_MS)
+        matters &= value > 0
+        if table.plan.warn is not None and isinstance(table.plan.window, CalendarWindow):
+            matters |= table.warned[rows] & (head != last)
+        return matters
+
+    def _take(self, places: Int64s) -> list[tuple[int, Taken]]:
+        in_batch, rows = chosen(self.group.places, places).tolist(), chosen(self.rows, places).tolist()
+        return [(place, self.services.take(row)) for place, row in zip(in_batch, rows, strict=True)]
+
+    # ------------------------------------------------------------ what is
+
+    def _commit(self, since: Numbers, more_in: Int64s, more_out: Int64s) -> None:
+        services, rows, end = self.services, self.rows, self.columns.end
+        services.current_end[rows] = end
+        services.accepted_in[rows] += more_in
+        services.accepted_out[rows] += more_out
+        if self.columns.backfill:
+            services.backfilling[rows] = True
+        for table, ladder_rows in self.group.parts:
+            pour(table, ladder_rows, _amount(table, more_in, more_out), since, end)
+        self._mark_dirty()
+        self.tally.add("accepted_bytes", exact_sum(more_in) + exact_sum(more_out))
+
+    def _mark_dirty(self) -> None:
+        rows = self.rows
+        pages = (
+            slice(rows.start // PAGE_ROWS, (rows.stop - 1) // PAGE_ROWS + 1)
+            if isinstance(rows, slice)
+            else rows // PAGE_ROWS
+        )
+        self.services.dirty[pages] = True
+
+
+def pour(table: LadderTable, rows: Rows, value: Int64s, since: Numbers, end: Numbers) -> None:
+    """Adds amounts over `[since, end)` to the rings, which move on to the slice of the last millisecond."""
+    count = table.plan.slices
+    first, last = _ordinals(table.slicer, since), _ordinals(table.slicer, np.subtract(end, 1))
+    head = agreed(table.head[rows])
+    if isinstance(last, int) and first == last == head:
+        table.ring[last % count][rows] += value
+        table.total[rows] += value
+        return
+    numbers = as_numbers(rows)
+    _advance(table, numbers, np.broadcast_to(head, numbers.shape), np.broadcast_to(last, numbers.shape))
+    for ordinal, share in _shares(table.slicer, count, value, since, end, first, last):
+        table.ring[np.remainder(ordinal, count), numbers] += share
+        table.total[numbers] += share
+
+
+def _advance(table: LadderTable, rows: Int64s, head: Int64s, last: Int64s) -> None:
+    """Empties what has slid out of the windows."""
+    count = table.plan.slices
+    steps = np.minimum(last - head, count)
+    for step in range(1, int(steps.max()) + 1):
+        moved = np.flatnonzero(steps >= step)
+        at = (head[moved] + step) % count, rows[moved]
+        table.total[rows[moved]] -= table.ring[at]
+        table.ring[at] = 0
+    table.head[rows] = np.maximum(head, last)
+
+
+def _shares(
+    slicer: Slicer, count: int, value: Int64s, since: Numbers, end: Numbers, first: Numbers, last: Numbers
+) -> Iterator[tuple[Numbers, Int64s]]:
+    """(ordinals, amounts) slice by slice, from the newest back, as far as the window reaches."""
+    if np.array_equal(first, last):
+        yield last, value
+        return
+    for back in range(min(count, int(np.max(np.subtract(last, first))) + 1)):
+        ordinal = np.subtract(last, back)
+        ordinal = int(ordinal) if np.ndim(ordinal) == 0 else ordinal
+        yield ordinal, parts(value, since, end, _edges(slicer, ordinal), _edges(slicer, np.add(ordinal, 1)))
+
+
+def _amount(table: LadderTable, in_: Int64s, out: Int64s) -> Int64s:
+    """In hundredths of a byte."""
+    weight_in, weight_out = table.plan.weight_in, table.plan.weight_out
+    return (in_ + out) * weight_in if weight_in == weight_out else in_ * weight_in + out * weight_out
+
+
+def _ordinals(slicer: Slicer, instants: Numbers | np.int64) -> Numbers:
+    if isinstance(instants, np.ndarray) and instants.ndim:
+        return agreed(slicer.ordinals(instants))
+    return slicer.ordinal(int(instants))
+
+
+def _edges(slicer: Slicer, ordinals: Numbers | np.int64) -> Numbers:
+    if isinstance(ordinals, np.ndarray) and ordinals.ndim:
+        return slicer.edges(ordinals)
+    return slicer.edge(int(ordinals))
+
+
+def _most(one: Numbers, two: Numbers) -> Numbers:
+    return max(one, two) if isinstance(one, int) and isinstance(two, int) else np.maximum(one, two)
+
+
+def _least(one: Numbers, two: Numbers | np.int64) -> Numbers:
+    least = np.minimum(one, two)
+    return least if np.ndim(least) else int(least)
+
+
+def exact_sum(numbers: Int64s) -> int:
+    return sum(int(numbers[at : at + _EXACT_SUM].sum()) for at in range(0, len(numbers), _EXACT_SUM))
