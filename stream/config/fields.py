@@ -45,6 +45,14 @@ def name(value: object) -> str:
     return word
 
 
+def platform_name(value: object) -> str:
+    """A name that service ids can begin with: `<platform>/<id>`.  Raises Wrong."""
+    word = name(value)
+    if "/" in word or word.startswith("@"):
+        raise Wrong(f"{shown(word)} is no name of a platform", "write one without / and without @ at its beginning")
+    return word
+
+
 def flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise Wrong(f"{shown(value)} is neither true nor false", "write true or false")

@@ -106,9 +106,10 @@ class _Loader:
         """Name, place and content of each part of a section."""
         data = self._top.get(section)
         parts = {} if data is None else self._mapping((section,), data, "write `name: ...` lines")
+        check = fields.platform_name if section == "platforms" else fields.name
         for name, part in parts.items():
             try:
-                yield fields.name(name), (section, name), part
+                yield check(name), (section, name), part
             except Wrong as wrong:
                 self._document.add(Problem((section, name), wrong.what, wrong.cure))
 

@@ -63,7 +63,7 @@ class General(Section):
     strict_secrets: Flag = False
     """A secret file that others may read is an error, not a warning."""
     partitions: Annotated[int, BeforeValidator(whole(1, 256))] = 4
-    """Of a new embedded log; an existing one keeps its own."""
+    """Of the embedded log; fixed once it is made."""
     max_ahead: DurationMs = MAX_AHEAD_MS
     """How far after its append time a record may speak of."""
     checkpoint: DurationMs = 5000

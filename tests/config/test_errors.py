@@ -51,6 +51,10 @@ TOP = [
         "3: retention.traffic.delta: this key is not known; write traffic.deltas",
     ),
     ("log: sqlite:q\nplatforms: [vm1]", "2: platforms: ['vm1'] is not a mapping; write `name: ...` lines"),
+    (
+        "log: sqlite:q\nplatforms: {a/b: {}}",
+        "2: platforms.a/b: 'a/b' is no name of a platform; write one without / and without @ at its beginning",
+    ),
     ("log: sqlite:q\nplans: vpn", "2: plans: 'vpn' is not a mapping; write `name: ...` lines"),
     (
         "log: sqlite:q\nservices: {}\n",

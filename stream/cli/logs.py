@@ -1,0 +1,50 @@
+"""How logs look: one line each on standard error, UTC, logfmt or JSON, ours and the libraries' alike."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+from structlog.typing import Processor
+
+from stream.cli.text import printable
+
+LIBRARIES_LEVEL = logging.WARNING
+"""Libraries are heard only when something is wrong."""
+
+
+def configure_logs(level: str, form: Literal["text", "json"] = "text") -> None:
+    """Once for the process; again when the configuration says otherwise."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    before: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+    ]
+    as_text = structlog.processors.LogfmtRenderer(key_order=["time", "level", "event"], bool_as_flag=False)
+    render: list[Processor] = [structlog.processors.JSONRenderer()] if form == "json" else [_harmless, as_text]
+    structlog.configure(
+        processors=[*before, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
+    )
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=max(number, LIBRARIES_LEVEL), force=True)
+    logging.captureWarnings(capture=True)
+
+
+def _harmless(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Names and labels are others' words: what cannot be seen is shown as an escape, so that a line stays a line."""
+    for key, value in event.items():
+        if not isinstance(value, int | float | None):
+            event[key] = printable(str(value), keep="\n")  # logfmt itself writes \n
+    return event

@@ -1,0 +1,133 @@
+"""`init` and `check`: from nothing to a configuration that is right."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from stream import bootstrap
+from stream.cli.base import Command, Invocation, examples, json_option, pass_invocation, print_json, run
+from stream.cli.text import printable
+from stream.cli.words import describe
+from stream.config.load import load
+from stream.config.model import Config
+from stream.core.errors import Misconfigured
+
+STATE_FOLDER = Path("/var/lib/quota-stream")
+CONFIG_FOLDER = Path("/etc/quota-stream")
+
+
+@click.command(
+    "init",
+    cls=Command,
+    epilog=examples(
+        "quota-stream init                                # writes quota-stream.yaml",
+        "quota-stream init --example vpn --config vpn.yaml",
+        "quota-stream init --systemd > /etc/systemd/system/quota-stream.service",
+    ),
+)
+@click.option(
+    "--example", type=click.Choice(["vpn", "month"]), default="month", show_default=True,
+    help="vpn: a ladder of speeds over the last hour.  month: so much a month, then slow until it is over.",
+)  # fmt: skip
+@click.option("--systemd", is_flag=True, help="Print a hardened systemd unit for the configuration instead.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@pass_invocation
+def init(invocation: Invocation, example: str, *, systemd: bool, force: bool) -> None:
+    """Write a commented configuration to begin with.
+
+    It is in shadow: everything is counted and decided, and nothing is changed on the platform.  No secret is made; the
+    comments say which file to put yours into.
+    """
+    if systemd:
+        click.echo(unit(invocation.file), nl=False)
+        return
+    text = files("stream").joinpath("examples", f"{example}.yaml").read_text(encoding="utf-8")
+    try:
+        with invocation.file.open("w" if force else "x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        raise Misconfigured(f"{invocation.file}: exists already; name another with --config, or use --force") from error
+    except OSError as error:
+        raise Misconfigured(f"{invocation.file}: cannot be written ({error.strerror}); name another file") from error
+    click.echo(f"wrote {invocation.file}: put in your URL and token file, then `quota-stream check --live`")
+
+
+def unit(file: Path) -> str:
+    """The systemd unit that runs the configuration `file`, or, if there is none yet, one in the usual places."""
+    config = load(file) if file.exists() else None
+    where = file.absolute() if config else CONFIG_FOLDER / "quota-stream.yaml"
+    program = Path(shutil.which("quota-stream", path=str(Path(sys.executable).parent)) or sys.argv[0]).absolute()
+    secrets = [CONFIG_FOLDER / "vm1.token"] if config is None else _secret_files(config)
+    text = files("stream").joinpath("examples", "quota-stream.service").read_text(encoding="utf-8")
+    return text.format(
+        program=program,
+        config=where,
+        credentials="".join(f"LoadCredential={secret.name}:{secret}\n" for secret in secrets),
+        writable=_writable(config),
+        home="read-only" if "home" in {path.parts[1] for path in (program, where)} else "yes",
+    )
+
+
+def _secret_files(config: Config) -> list[Path]:
+    """Those that systemd hands over: they lie beside the configuration and are found by name."""
+    found = [platform.secret.file for platform in config.platforms.values()]
+    return [file for file in found if file is not None and file.parent == config.file.parent]
+
+
+def _writable(config: Config | None) -> str:
+    """Where the log lies, if that is not the unit's own folder of state."""
+    path = config.log.path if config else None
+    return "" if path is None or path.is_relative_to(STATE_FOLDER) else f"ReadWritePaths={path.parent}\n"
+
+
+@click.command(
+    "check",
+    cls=Command,
+    epilog=examples(
+        "quota-stream check",
+        "quota-stream check --live      # also asks the platforms, read-only, and measures what is unknown of them",
+        "quota-stream check --json",
+    ),
+)
+@click.option("--live", is_flag=True, help="Also try platforms and log, read-only.")
+@json_option
+@pass_invocation
+def check(invocation: Invocation, *, live: bool, as_json: bool) -> None:
+    """Find every mistake in the configuration.
+
+    Each is said with its line and what to write instead.  If there is none, the plans are told in words.
+    """
+    try:
+        config = load(invocation.file, with_files=True)
+    except Misconfigured as error:
+        if not as_json:
+            raise
+        print_json({"correct": False, "errors": error.problems, "warnings": []})
+        raise SystemExit(2) from error
+    if as_json:
+        plans = {name: plan.to_json() for name, plan in config.plans.items()}
+        print_json({"correct": True, "errors": [], "warnings": config.warnings, "plans": plans})
+    else:
+        summarize(config)
+    if live and not run(bootstrap.check_live(config, as_json=as_json)):
+        raise SystemExit(1)
+
+
+def summarize(config: Config) -> None:
+    for warning in config.warnings:
+        click.echo(f"{click.style('warning:', fg='yellow')} {printable(warning)}")
+    for plan in config.plans.values():
+        for line in describe(plan):
+            click.echo(printable(line))
+    platforms = ", ".join(f"{name} ({platform.url})" for name, platform in config.platforms.items())
+    click.echo(f"platforms: {platforms or 'none; traffic comes by `quota-stream publish`'}")
+    click.echo(f"log: {config.log}")
+    if config.platforms:
+        says = "decisions are made and nothing is changed on a platform" if config.shadow else "limits are set for real"
+        click.echo(f"shadow: {'on' if config.shadow else 'off'}; {says}")
+    click.echo(f"{config.file.name} is correct")
