@@ -6,7 +6,7 @@ implements the observer protocols of the runtime, which itself does not know Pro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
@@ -14,6 +14,8 @@ from stream import __version__
 from stream.core.model import Decision, QuotaWarning
 from stream.core.tracker import Tracker
 from stream.ports import Clock
+from stream.runtime.comparison import Comparison
+from stream.runtime.source import Cycle
 
 LATENCY_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 DOWN = frozenset({"exceeded", "reached"})
@@ -124,8 +126,190 @@ class TrackerMetrics:
         for source, end in ends.items():
             self._source_age.labels(source).set(max(0, self._clock.now() - end) / 1000)
 
+    def problems(self, unready_after_s: float) -> dict[str, str]:
+        """What is not ready, in words."""
+        if not self._checkpointed_at:
+            return {"tracker": "no partition has been taken over yet"}
+        age_s = self._checkpoint_age_s()
+        if age_s > unready_after_s:
+            return {"tracker": f"the last checkpoint was {age_s:.0f} s ago"}
+        return {}
+
     def _checkpoint_age_s(self) -> float:
         return max((self._clock.now() - at for at in self._checkpointed_at.values()), default=0) / 1000
+
+
+class CollectionMetrics:
+    """What the collectors of this process read and publish."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
+        self._clock = clock
+        self._reads = Counter(
+            "quota_stream_collector_reads",
+            "Totals asked of a platform, one for each service and day, by outcome (ok, no_data, failed).",
+            ["platform", "outcome"],
+            registry=registry,
+        )
+        self._published = Counter(
+            "quota_stream_collector_deltas", "Deltas published to the log.", ["platform"], registry=registry
+        )
+        self._append_failures = Counter(
+            "quota_stream_collector_append_failures",
+            "Publications that the log did not take and that are tried again.",
+            ["platform"],
+            registry=registry,
+        )
+        self._cycle_seconds = Gauge(
+            "quota_stream_collector_cycle_duration_seconds",
+            "How long the last cycle of polling took.",
+            ["platform"],
+            registry=registry,
+        )
+        self._machines = Gauge(
+            "quota_stream_platform_services",
+            "Services of a platform: all that it lists (listed), those with plans (polled), those whose row cannot be "
+            "read (unreadable), known ones that are not listed (absent), those days behind (behind), those whose "
+            "numbers fail (failing).",
+            ["platform", "state"],
+            registry=registry,
+        )
+        self._stalest = Gauge(
+            "quota_stream_collector_stalest_success_seconds",
+            "Age of the oldest last successful reading among a platform's services.",
+            ["platform"],
+            registry=registry,
+        )
+        self._alarms = Gauge(
+            "quota_stream_collector_alarm",
+            "1 while a platform does not answer (unavailable), lists far too few services (short_list) or takes longer "
+            "than the polling interval (overrun).",
+            ["platform", "alarm"],
+            registry=registry,
+        )
+        self._month_difference = Gauge(
+            "quota_stream_month_difference_bytes",
+            "The platform's own total less ours over the final days of the month, summed over services, in and out.",
+            ["platform", "partition"],
+            registry=registry,
+        )
+
+    def published(self, platform: str, deltas: int) -> None:
+        self._published.labels(platform).inc(deltas)
+
+    def append_failed(self, platform: str, partition: int) -> None:
+        self._append_failures.labels(platform).inc()
+
+    def read(self, platform: str, outcome: str) -> None:
+        self._reads.labels(platform, outcome).inc()
+
+    def cycle(self, platform: str, cycle: Cycle) -> None:
+        self._cycle_seconds.labels(platform).set(cycle.seconds)
+        counts = {
+            "listed": cycle.machines,
+            "polled": cycle.services,
+            "unreadable": cycle.unreadable,
+            "absent": cycle.absent,
+            "behind": cycle.behind,
+            "failing": cycle.failing,
+        }
+        for state, count in counts.items():
+            self._machines.labels(platform, state).set(count)
+        if cycle.stalest_at:
+            self._stalest.labels(platform).set(max(0, self._clock.now() - cycle.stalest_at) / 1000)
+
+    def alarm(self, platform: str, alarm: str, raised: bool) -> None:
+        self._alarms.labels(platform, alarm).set(raised)
+
+    def compared(self, platform: str, partition: int, compared: Sequence[Comparison]) -> None:
+        difference = sum(one.theirs_in + one.theirs_out - one.ours_in - one.ours_out for one in compared)
+        self._month_difference.labels(platform, str(partition)).set(difference)
+
+
+class EnforcementMetrics:
+    """What the enforcers of this process do to platforms."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._results = Counter(
+            "quota_stream_enforcements",
+            "Enforcements that ended, by result (applied, failed, refused).",
+            ["platform", "result"],
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "quota_stream_enforcement_latency_seconds",
+            "From the append of the delta that caused a decision to the platform having taken the new speed.",
+            ["platform"],
+            buckets=LATENCY_S,
+            registry=registry,
+        )
+        self._findings = Counter(
+            "quota_stream_enforcement_findings",
+            "What enforcers came upon: foreign (somebody else wrote a limit), yielded (we gave way to that), drifted "
+            "(our value was lost and repaired), left (repaired too often, left alone), suspect (a limit that may be a "
+            "plan's doing is not taken for an original), outdated.",
+            ["platform", "finding"],
+            registry=registry,
+        )
+        self._standing = Gauge(
+            "quota_stream_enforcement_troubled_services",
+            "Services in trouble now, by trouble: the findings, braked (slowing waits for `platform allow`), "
+            "unreturned (a release that is not complete).",
+            ["platform", "trouble"],
+            registry=registry,
+        )
+        self._breaker = Gauge(
+            "quota_stream_platform_breaker",
+            "1 for the state that a platform's circuit breaker is in (closed: all is well).",
+            ["platform", "state"],
+            registry=registry,
+        )
+        self._braked = Gauge(
+            "quota_stream_brake_engaged",
+            "1 while slowing waits because too many services would be slowed at once.",
+            ["platform"],
+            registry=registry,
+        )
+        self._by_partition: dict[str, dict[int, dict[str, int]]] = {}
+
+    def enforced(self, platform: str, result: str) -> None:
+        self._results.labels(platform, result).inc()
+
+    def told(self, platform: str, latency_s: float) -> None:
+        self._latency.labels(platform).observe(max(0.0, latency_s))
+
+    def found(self, platform: str, finding: str) -> None:
+        self._findings.labels(platform, finding).inc()
+
+    def standing(self, platform: str, partition: int, services: Mapping[str, int]) -> None:
+        partitions = self._by_partition.setdefault(platform, {})
+        known = {trouble for each in partitions.values() for trouble in each} | {"braked"}
+        partitions[partition] = dict(services)
+        for trouble in known | services.keys():
+            total = sum(each.get(trouble, 0) for each in partitions.values())
+            self._standing.labels(platform, trouble).set(total)
+            if trouble == "braked":
+                self._braked.labels(platform).set(total > 0)
+
+    def breaker(self, platform: str, state: str) -> None:
+        for each in ("closed", "open", "half_open"):
+            self._breaker.labels(platform, each).set(each == state)
+
+
+class PlatformMetrics:
+    """What platforms answer."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Histogram(
+            "quota_stream_platform_request_duration_seconds",
+            "Requests to a platform, by what they are for and by outcome (ok, suspended, unauthorized, refused, "
+            "unavailable).",
+            ["platform", "kind", "outcome"],
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=registry,
+        )
+
+    def requested(self, platform: str, kind: str, outcome: str, seconds: float) -> None:
+        self._requests.labels(platform, kind, outcome).observe(seconds)
 
 
 class Metrics:
@@ -135,6 +319,9 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=True)
         Info("quota_stream_build", "Version of this program.", registry=self.registry).info({"version": __version__})
         self.tracker = TrackerMetrics(self.registry, clock)
+        self.collection = CollectionMetrics(self.registry, clock)
+        self.enforcement = EnforcementMetrics(self.registry)
+        self.platforms = PlatformMetrics(self.registry)
         self._log_bytes = Gauge("quota_stream_log_bytes", "Size of the embedded log's file.", registry=self.registry)
 
     def refresh(self) -> None:
