@@ -48,7 +48,8 @@ class Rare:
     def to_json(self) -> list[Any]:
         """Amounts as text: they know no bounds."""
         amounts = [str(self.late), str(self.clipped), str(self.base)]
-        return [self.since, self.credits, self.exempt_until, self.pin, *amounts, self.next_up]
+        held, pin = [list(credit) for credit in self.credits], self.pin and list(self.pin)
+        return [self.since, held, self.exempt_until, pin, *amounts, self.next_up]
 
     @classmethod
     def from_json(cls, value: list[Any]) -> Rare:

@@ -228,7 +228,7 @@ def pour(table: LadderTable, rows: Rows, value: Int64s, since: Numbers, end: Num
     count = table.plan.slices
     first, last = _ordinals(table.slicer, since), _ordinals(table.slicer, np.subtract(end, 1))
     head = agreed(table.head[rows])
-    if isinstance(last, int) and first == last == head:
+    if isinstance(head, int) and isinstance(last, int) and np.array_equal(first, last) and last == head:
         table.ring[last % count][rows] += value
         table.total[rows] += value
         return
