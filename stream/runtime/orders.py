@@ -1,0 +1,70 @@
+"""What the enforcer is told: the decisions and the control records of a partition of `quota.profile-changes`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import NamedTuple, TypeAlias
+
+import orjson
+import structlog
+
+from stream import wire
+from stream.core.control import Control
+from stream.core.errors import Rejected
+from stream.core.model import Decision
+from stream.ports import CHANGES, Log, Record
+
+log = structlog.get_logger()
+
+IDLE_S = 60.0
+APPENDED = "appended"
+"""The header of a decision that says when its input was appended (ms, decimal)."""
+
+
+class Order(NamedTuple):
+    """A decision, and when its input was appended (ms; or else when it was itself), or a control record."""
+
+    order: Decision | Control
+    appended: int
+
+
+Orders: TypeAlias = Sequence[Order]
+
+
+async def orders(
+    log_: Log, partition: int, offset: int, decisions_from: int
+) -> AsyncGenerator[tuple[int, Orders], None]:
+    """(the next offset, what was found before it), fetch after fetch, for ever.
+
+    Decisions before `decisions_from` are passed over: what came of them is known otherwise.  A record that cannot be
+    read is logged and passed over.
+    """
+    async with aclosing(log_.read(CHANGES, partition, offset, wait_s=IDLE_S)) as fetches:
+        async for records in fetches:
+            if records:
+                found = [_order(partition, record, record.offset >= decisions_from) for record in records]
+                yield records[-1].offset + 1, [order for order in found if order is not None]
+
+
+def _order(partition: int, record: Record, decisions: bool) -> Order | None:
+    try:
+        order = _decoded(record.value or b"", decisions)
+    except (Rejected, orjson.JSONDecodeError) as error:
+        log.warning("record.skipped", topic=CHANGES, partition=partition, offset=record.offset, cause=str(error))
+        return None
+    return None if order is None else Order(order, _appended(record))
+
+
+def _decoded(value: bytes, decisions: bool) -> Decision | Control | None:
+    if b'"control"' in value:
+        document = orjson.loads(value)
+        if isinstance(document, dict) and document.get("type") == "control":
+            return Control.from_json(document)
+    outcome = wire.decode_outcome(value) if decisions else None
+    return outcome if isinstance(outcome, Decision) else None
+
+
+def _appended(record: Record) -> int:
+    text = dict(record.headers).get(APPENDED, b"")
+    return int(text) if text.isdigit() and len(text) < 20 else record.timestamp

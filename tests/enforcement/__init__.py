@@ -1,0 +1,1 @@
+"""The enforcer, from the pure rules to a service's way through crashes."""
