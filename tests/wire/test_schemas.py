@@ -144,8 +144,8 @@ def test_inputs_are_in_the_schema() -> None:
 
 
 services = st.sampled_from(
-    ["vm1/101", "vm1/a/b", "v/€", "vm1/" + "x" * 196, "vm1/" + "x" * 197, "vm1", "/1", "vm1/", "@vm1/1", "a/b\n", "a/\n",
-     "a/\x85", "a/\u2028", "\u2028/b", 5, None]
+    ["vm1/101", "vm1/a/b", "v/€", "vm1/" + "x" * 196, "vm1/" + "x" * 197, "vm1", "/1", "vm1/", "@vm1/1", "a/b\n",
+     "a/\n", "a/\x85", "a/\u2028", "\u2028/b", 5, None]
 )  # fmt: skip
 texts: st.SearchStrategy[Any] = st.sampled_from(
     ["vm1", "x" * 64, "x" * 65, "x" * 200, "x" * 201, "", "a\nb", "a\n", "\x7f", 5, None, "€", "\u2028"]
