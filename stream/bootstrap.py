@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import orjson
 import structlog
 
@@ -109,8 +110,14 @@ async def own_log(config: Config, clock: Clock) -> AsyncIterator[Log]:
 # ---------------------------------------------------------------- platforms
 
 
-def make_platform(name: str, settings: platforms.Vmmanager, clock: Clock, metrics: Metrics) -> Vmmanager:
-    """The adapter of one configured platform."""
+def make_platform(
+    name: str,
+    settings: platforms.Vmmanager,
+    clock: Clock,
+    metrics: Metrics,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Vmmanager:
+    """The adapter of one configured platform; `transport` leads elsewhere than its URL."""
     if settings.email is None:
         secret: Credentials | LongLivedToken = LongLivedToken(settings.secret.read)
     else:
@@ -133,6 +140,7 @@ def make_platform(name: str, settings: platforms.Vmmanager, clock: Clock, metric
         secret,
         clock=clock,
         observe=metrics.platforms.requested,
+        transport=transport,
     )
 
 

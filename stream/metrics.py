@@ -27,7 +27,8 @@ class TrackerMetrics:
 
     def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
         self._clock = clock
-        self._trackers: dict[int, Tracker] = {}
+        self.trackers: dict[int, Tracker] = {}
+        """Those of this process, by partition: to look at."""
         self._counted: dict[tuple[int, str], int] = {}
         self._checkpointed_at: dict[int, int] = {}
         self._totals = Counter(
@@ -80,7 +81,7 @@ class TrackerMetrics:
     # ------------------------------------------------ the tracker's observer
 
     def restored(self, partition: int, tracker: Tracker) -> None:
-        self._trackers[partition] = tracker
+        self.trackers[partition] = tracker
         self._checkpointed_at[partition] = self._clock.now()
         for outcome in tracker.counters:
             self._counted[partition, outcome] = tracker.counters[outcome]
@@ -113,7 +114,7 @@ class TrackerMetrics:
         """Bring the gauges up to date that are read off the trackers' tables."""
         population: dict[tuple[str, str], int] = {}
         ends: dict[str, int] = {}
-        for tracker in self._trackers.values():
+        for tracker in self.trackers.values():
             for key, count in tracker.population().items():
                 population[key] = population.get(key, 0) + count
             for source, (oldest, _) in tracker.sources().items():

@@ -22,6 +22,16 @@ class Addition(NamedTuple):
     start: int
     end: int
     bytes: int
+    backfill: bool
+
+
+class Total(NamedTuple):
+    """A growing total: so many bytes in `[anchor, end)`."""
+
+    anchor: int
+    end: int
+    bytes: int
+    backfill: bool
 
 
 class Ladder:
@@ -35,7 +45,7 @@ class Ladder:
         self._empty_before = 0
         self.profile: str = plan["profiles"][0]["name"]
         self._next_up: int | None = None
-        self.lifted = 0
+        self._filling = False
 
     @property
     def speed(self) -> Json:
@@ -44,10 +54,14 @@ class Ladder:
         return speed
 
     def add(self, addition: Addition) -> None:
-        """Count, judge each way up that falls into the interval at its own instant, then the way down at its end."""
+        """Count; unless it fills in the past, judge each way up within it at its own instant, and the way down at its
+        end."""
         self._additions.append(addition)
+        filled, self._filling = self._filling, addition.backfill
+        if addition.backfill:
+            return
         just_lifted = self._rise(addition.end)
-        if addition.bytes and not just_lifted:
+        if (addition.bytes or filled) and not just_lifted:
             self._fall(addition.end)
             self._rise(addition.end)
 
@@ -61,8 +75,7 @@ class Ladder:
                 target = next(
                     (name for limit, name in profile["up"]["below"] if used < limit * HUNDREDTHS), profile["up"]["else"]
                 )
-                self._enter(target, instant, instant)
-                self.lifted += 1
+                self._enter(str(target), instant, instant)
                 moved_at = instant
             else:
                 self._next_up = self._edge_after(instant)
@@ -99,8 +112,8 @@ class Ladder:
 
     def _window_start(self, instant: int) -> int:
         if self._window["kind"] == "sliding":
-            size: int = self._window["slice_ms"]
-            return (instant // size - self._window["slices"] + 1) * size
+            size, slices = int(self._window["slice_ms"]), int(self._window["slices"])
+            return (instant // size - slices + 1) * size
         local = datetime.fromtimestamp(instant / 1000, ZoneInfo(self._window["timezone"]))
         return _ms(local.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
 
@@ -113,17 +126,17 @@ class Ladder:
         return _ms(later.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
 
 
-def additions(totals: Sequence[tuple[int, int, int]]) -> Iterator[Addition]:
-    """Growing totals `(anchor, end, bytes)` of one service, in order of the log, as what each of them adds."""
-    counted: dict[int, tuple[int, int]] = {}
-    for anchor, end, total in totals:
-        before_end, before = counted.get(anchor, (anchor, 0))
-        if end > before_end:
-            yield Addition(before_end, end, max(0, total - before))
-        elif end == before_end and total > before:
-            yield Addition(end - 1, end, total - before)
-        if end >= before_end:
-            counted[anchor] = end, max(total, before)
+def additions(totals: Sequence[Total]) -> Iterator[Addition]:
+    """Growing totals of one service, in order of the log, as what each of them adds."""
+    counted: dict[int, Total] = {}
+    for total in totals:
+        before = counted.get(total.anchor, Total(total.anchor, total.anchor, 0, False))
+        if total.end > before.end:
+            yield Addition(before.end, total.end, max(0, total.bytes - before.bytes), total.backfill)
+            counted[total.anchor] = total._replace(bytes=max(total.bytes, before.bytes))
+        elif total.end == before.end and total.bytes > before.bytes:
+            yield Addition(total.end - 1, total.end, total.bytes - before.bytes, total.backfill)
+            counted[total.anchor] = total
 
 
 def _share(addition: Addition, start: int, until: int) -> int:
