@@ -122,10 +122,7 @@ class Play:
         """The audit, once everything had the time to be counted and set."""
         await asyncio.sleep(SETTLING_S)
         plans_of = {
-            f"{PLATFORM}/{machine.id}": [
-                self._config.plans[name].to_json()
-                for name in (("vpn", "month") if "vpn" in machine.tags else ("month",))
-            ]
+            f"{PLATFORM}/{machine.id}": [self._config.plans["vpn" if "vpn" in machine.tags else "month"].to_json()]
             for machine in self._simulator.world.machines()
         }
         for _ in range(PATIENCE):

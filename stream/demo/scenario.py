@@ -29,7 +29,6 @@ MONTH_MS = ROLLOVER_MS - round(datetime(2026, 3, 1, tzinfo=ZoneInfo(ZONE)).times
 CONFIGURATION = """\
 log: sqlite:quota-stream.db
 partitions: 2
-listen: null
 platforms:
   vm1:
     type: vmmanager
@@ -59,7 +58,7 @@ plans:
       full: {speed: original, quota: 1024 GiB, at: reached, down: slow}
       slow: {speed: 10 Mbit/s, stay: period, up: full}
 services:
-  - {match: {platform: vm1, tag: vpn}, plans: [vpn, month]}
+  - {match: {platform: vm1, tag: vpn}, plans: [vpn]}
   - {match: {platform: vm1}, plans: [month]}
 """
 

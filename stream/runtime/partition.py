@@ -181,8 +181,10 @@ class _Fetch:
         if self._read is None:
             self._read = asyncio.create_task(self._next())
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({self._read, stopped}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
+        try:
+            await asyncio.wait({self._read, stopped}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
         if not self._read.done():
             return ()
         read, self._read = self._read, None

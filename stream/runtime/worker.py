@@ -108,8 +108,10 @@ async def _until_done(
         changed.clear()
         change = asyncio.create_task(changed.wait())
         pending = {task for task in {*tasks, follower} if not task.done()}
-        done, _ = await asyncio.wait({*pending, stopping, change}, return_when=asyncio.FIRST_COMPLETED)
-        change.cancel()
+        try:
+            done, _ = await asyncio.wait({*pending, stopping, change}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            change.cancel()
         for task in done - {stopping, change}:
             task.result()
 
