@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import structlog
 
-from stream.core.errors import Fenced, Unavailable
+from stream.core.errors import Corrupt, Fenced, Misconfigured, Truncated, Unavailable
 from stream.ports import Log, Role
 
 log = structlog.get_logger()
@@ -41,9 +41,9 @@ class Backoff:
 
 
 async def persist(role: Role, partition: int, serve: Serve, stop: asyncio.Event, rng: random.Random) -> None:
-    """Serve a partition; on any trouble that can pass, drop what was held and begin anew after a while.
+    """Serve a partition; on any error drop what was held and begin anew after a while.
 
-    What cannot pass (Corrupt, Truncated, Misconfigured, ...) is raised.
+    What cannot pass (Corrupt, Truncated, Misconfigured) is raised.
     """
     backoff = Backoff(random=rng)
     loop = asyncio.get_running_loop()
@@ -52,14 +52,16 @@ async def persist(role: Role, partition: int, serve: Serve, stop: asyncio.Event,
         try:
             await serve(partition, stop)
             return
-        except (Fenced, Unavailable, TimeoutError) as error:
+        except (Corrupt, Truncated, Misconfigured):
+            raise
+        except Exception as error:
             if loop.time() - began > backoff.limit_s:
                 backoff.reset()
             wait_s = backoff.next_s()
-            log.warning(
-                "partition.dropped", role=role, partition=partition, cause=str(error) or type(error).__name__,
-                retry_in_s=round(wait_s, 1),
-            )  # fmt: skip
+            expected = isinstance(error, (Fenced, Unavailable, TimeoutError))
+            tell = log.warning if expected else log.exception  # a defect of ours shows where it is
+            cause = str(error) or type(error).__name__
+            tell("partition.dropped", role=role, partition=partition, cause=cause, retry_in_s=round(wait_s, 1))
         await _wait(stop, wait_s)
 
 
