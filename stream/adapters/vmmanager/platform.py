@@ -88,7 +88,8 @@ class Vmmanager:
         out = await self._points(service, "net_tx_summary", start, ends[-1])
         if not in_ or not out:
             return None
-        known = min(in_[-1].start, out[-1].start) + self._settings.sampling_ms
+        step = self._settings.sampling_ms
+        known = min(in_[-1][0], out[-1][0]) // step * step + step
         reached = sorted({min(end, known) for end in ends if min(end, known) > start})
         sums = zip(reached, self._sums(service, in_, reached), self._sums(service, out, reached), strict=True)
         return [Traffic(end, received, sent) for end, received, sent in sums]
@@ -122,13 +123,13 @@ class Vmmanager:
         await self._client.close()
 
     async def _points(self, service: str, target: str, start: int, end: int) -> Points:
-        """The points whose steps lie in `[start, end)`, oldest first, each step at most once in the result."""
+        """The points whose steps lie in `[start, end)`, oldest first."""
         step = self._settings.sampling_ms
         margin = -(-MARGIN_MS // step) * step
         interval = f"{step // 60_000}min" if step % 60_000 == 0 else f"{step // 1000}s"
         request = self._metrics("metrics", service, target, start - margin, end + margin, interval)
-        points = await self._ask(request, lambda reply: replies.points(reply, step, self._settings.stamp))
-        return sorted(point for point in points if start <= point.start < end)
+        at_end = self._settings.stamp == "end"
+        return await self._ask(request, lambda reply: replies.points(reply, start, end, stamped_at_end=at_end))
 
     def _sums(self, service: str, points: Points, ends: Numbers) -> Numbers:
         """The bytes of all steps before each of `ends`."""
@@ -136,7 +137,7 @@ class Vmmanager:
         done = running = 0
         for end in ends:
             upto = bisect_left(points, (end, 0), done)
-            running += sum(point.value for point in points[done:upto])
+            running += sum(value for _, value in points[done:upto])
             sums.append(running)
             done = upto
         if running > MAX_BYTES:

@@ -6,9 +6,8 @@ what was wrong and is fit for a log: it repeats nothing of a body but the platfo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import orjson
 
@@ -19,6 +18,7 @@ MBIT = 1_000_000
 TEXT_LIMIT = 200
 """Characters that are kept of any foreign text: names, tags, messages."""
 TAGS_LIMIT = 100
+NO_PAIR = "a datapoint that is no pair of value and stamp"
 
 TOKEN_EXPIRED = 1000
 CLOSED_FUNCTION = 3001
@@ -39,11 +39,8 @@ class Complaint(NamedTuple):
     text: str
 
 
-class Point(NamedTuple):
-    """`value` bytes in the step that begins at `start` (ms)."""
-
-    start: int
-    value: int
+Point: TypeAlias = tuple[int, int]
+"""(instant in ms, bytes): so many bytes in the step in which the instant lies."""
 
 
 def parse(body: bytes) -> Any:
@@ -178,55 +175,59 @@ def _names(things: object, *fields: str) -> Iterator[str]:
 # ---------------------------------------------------------------- metrics
 
 
-def points(reply: Any, sampling_ms: int, stamp: Literal["start", "end"]) -> list[Point]:
-    """The points that hold a number, oldest first as the platform gives them.  None of them: no data.
+def points(reply: Any, start: int, end: int, *, stamped_at_end: bool) -> list[Point]:
+    """The points within `[start, end)` that hold a number, oldest first.  None of them: no data.
 
-    A stamp off the grid of steps is put to the step in which its own begins, so each point belongs to exactly one
-    step, whatever the platform's grid is.  Nulls are gaps: not known (yet).
+    Nulls are gaps: not known (yet).  Each point belongs to the one instant that its stamp gives it, so that days that
+    follow each other share no point and miss none, whatever grid the platform has.
     """
-    if stamp == "start":
-        return [Point(at // sampling_ms * sampling_ms, value) for at, value in _numbers(reply)]
-    return [Point(-(-at // sampling_ms) * sampling_ms - sampling_ms, value) for at, value in _numbers(reply)]
+    shift = 1 if stamped_at_end else 0  # the last instant of the step, or its first
+    found: list[Point] = []
+    try:
+        for value, stamp_s in _series(reply):
+            if value is not None:
+                instant = (stamp_s if type(stamp_s) is int else _whole(stamp_s)) * 1000 - shift
+                if start <= instant < end:
+                    found.append((instant, _bytes(value)))
+    except (TypeError, ValueError) as error:
+        raise Odd(NO_PAIR) from error
+    found.sort()
+    return found
 
 
 def total(reply: Any) -> int | None:
     """The sum of all points that hold a number, whatever their stamps; None if there are none."""
-    values = [value for _, value in _numbers(reply)]
+    try:
+        values = [_bytes(value) for value, _ in _series(reply) if value is not None]
+    except (TypeError, ValueError) as error:
+        raise Odd(NO_PAIR) from error
     return sum(values) if values else None
 
 
-def _numbers(reply: Any) -> Iterator[tuple[int, int]]:
-    """(stamp in ms, bytes) of every point that is no gap."""
+def _series(reply: Any) -> list[Any]:
+    """The datapoints of the one series that there should be, if there is one."""
     if not isinstance(reply, list) or len(reply) > 1:
         raise Odd("metrics are not a list of one series")
-    for series in reply:
-        datapoints = series.get("datapoints") if isinstance(series, dict) else None
-        if not isinstance(datapoints, list):
-            raise Odd("a series without datapoints")
-        for point in datapoints:
-            if not isinstance(point, list) or len(point) != 2:
-                raise Odd("a datapoint that is no pair of value and stamp")
-            value, stamp_s = point
-            if value is None:
-                continue
-            if type(stamp_s) is not int:
-                stamp_s = _whole_stamp(stamp_s)
-            yield stamp_s * 1000, _bytes(value)
+    datapoints = reply[0].get("datapoints") if reply and isinstance(reply[0], dict) else None if reply else []
+    if not isinstance(datapoints, list):
+        raise Odd("a series without datapoints")
+    return datapoints
 
 
-def _whole_stamp(stamp_s: object) -> int:
+def _whole(stamp_s: object) -> int:
     if isinstance(stamp_s, float) and stamp_s.is_integer():
         return int(stamp_s)
     raise Odd("a datapoint whose stamp is no whole second")
 
 
-def _bytes(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+def _bytes(value: Any) -> int:
+    """A whole number of bytes; the platform's are floats."""
+    if type(value) not in (float, int):
         raise Odd("a datapoint whose value is no number")
-    rounded = round(value)
-    if not 0 <= rounded <= MAX_BYTES:
-        raise Odd(f"a datapoint with an impossible number of bytes: {value}")
-    return rounded
+    if not 0 <= value <= MAX_BYTES:  # also NaN
+        raise Odd(f"a datapoint with an impossible number of bytes: {value:.6g}")
+    whole: int = round(value)
+    return whole
 
 
 # ---------------------------------------------------------------- tasks
