@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import NamedTuple
+
 import click
 
 from stream import __version__
 from stream.cli.base import Group, examples, shared_options
 from stream.cli.logs import configure_logs
-from stream.cli.publish import publish
-from stream.cli.running import demo, run_command
-from stream.cli.setup import check, init
-from stream.cli.tail import tail
-from stream.simulator.command import simulator
+
+
+class Place(NamedTuple):
+    """Where a command is; what it does stands here as well, so that the list of all needs none of them."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS = {
+    "run": Place("running", "run_command", "Count traffic, decide, and set speeds."),
+    "demo": Place("running", "demo", "Watch it work, faster than time, with an audit."),
+    "init": Place("setup", "init", "Write a commented configuration to begin with."),
+    "check": Place("setup", "check", "Find every mistake in the configuration."),
+    "publish": Place("publish", "publish", "Put JSON lines from standard input into the log."),
+    "tail": Place("tail", "tail", "Print a topic as JSON lines."),
+    "status": Place("status", "status", "How everything is, on one screen."),
+    "service": Place("service", "service", "Look at services, and correct what they are due."),
+    "plans": Place("plans", "plans", "Bring the plans of the configuration into the log."),
+    "platform": Place("platforms", "platform", "Open the brake, give speeds back, settle originals."),
+    "simulator": Place("simulator", "simulator", "Serve a VMmanager to try things on."),
+    "backup": Place("backup", "backup", "Copy the log, also while it is in use."),
+}
+
+
+class Commands(Group):
+    """Loads a command when it is used: most need much that the others do not."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        place = COMMANDS[cmd_name]
+        command = getattr(import_module(f"stream.cli.{place.module}"), place.attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.help) for name, place in COMMANDS.items()])
 
 
 @click.group(
-    cls=Group,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog=examples("quota-stream demo", "quota-stream init && quota-stream check --live && quota-stream run")
     + "\n\nResults go to standard output, logs to standard error.  "
@@ -27,9 +68,6 @@ def cli() -> None:
 
 
 cli.params += shared_options()
-simulator.params += shared_options()
-for command in (run_command, demo, init, check, publish, tail, simulator):
-    cli.add_command(command)
 
 
 def main() -> None:

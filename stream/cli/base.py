@@ -9,16 +9,17 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import structlog
 
 from stream.cli.logs import configure_logs
 from stream.cli.text import printable
-from stream.config.load import load
-from stream.config.model import Config
 from stream.core.errors import Misconfigured, QuotaStreamError
+
+if TYPE_CHECKING:
+    from stream.config.model import Config
 
 log = structlog.get_logger()
 
@@ -40,6 +41,8 @@ class Invocation:
     @cached_property
     def config(self) -> Config:
         """The configuration; its warnings go to the log.  Raises Misconfigured."""
+        from stream.config.load import load  # a third of a second that `--help` does not need
+
         config = load(self.file)
         configure_logs(self.level or config.log_level, config.log_format)
         for warning in config.warnings:

@@ -16,6 +16,13 @@ LIBRARIES_LEVEL = logging.WARNING
 """Libraries are heard only when something is wrong."""
 
 
+class StandardError(logging.Handler):
+    """Writes to what standard error is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")
+
+
 def configure_logs(level: str, form: Literal["text", "json"] = "text") -> None:
     """Once for the process; again when the configuration says otherwise."""
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -30,10 +37,10 @@ def configure_logs(level: str, form: Literal["text", "json"] = "text") -> None:
     structlog.configure(
         processors=[*before, *render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StandardError()
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
     )

@@ -133,6 +133,13 @@ class Vmmanager(Section):
             raise Wrong(f"{duration_text(value)} is too long: the next day ends meanwhile", "write at most 22h")
         return value
 
+    @field_validator("reread")
+    @classmethod
+    def _also_within_a_day(cls, value: int, info: ValidationInfo) -> int:
+        if value + info.data.get("final_after", 0) > 23 * HOUR_MS:
+            raise Wrong("final_after and reread come to more than 23h: the next day ends meanwhile", "shorten one")
+        return value
+
     @field_validator("sampling")
     @classmethod
     def _divides_an_hour(cls, value: int) -> int:

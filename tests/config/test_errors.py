@@ -92,6 +92,11 @@ PLATFORMS = [
         "8: platforms.vm1.final_after: 23h is too long: the next day ends meanwhile; write at most 22h",
     ),
     (
+        "reread: 18h",
+        "8: platforms.vm1.reread: final_after and reread come to more than 23h: the next day ends meanwhile; "
+        "shorten one",
+    ),
+    (
         "sampling: 7m",
         "8: platforms.vm1.sampling: 7m does not divide an hour into whole seconds; write for example 5m",
     ),

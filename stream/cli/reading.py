@@ -1,0 +1,115 @@
+"""What commands read from the log: trackers as of their last checkpoint, and what the enforcers noted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+import orjson
+
+from stream import wire
+from stream.core.enforced import Enforcement, Switches
+from stream.core.errors import Misconfigured
+from stream.core.model import Decision, QuotaWarning
+from stream.core.tracker import Tracker
+from stream.core.view import ServiceView
+from stream.ports import CHANGES, ENFORCEMENTS, STATE, Log, Record
+from stream.runtime.checkpoint import load, restore
+
+IDLE_S = 1.0
+
+
+async def trackers(log: Log) -> AsyncIterator[Tracker]:
+    """One partition after the other, so that no more than one is held in memory."""
+    for partition in range(log.partitions):
+        yield await load(log, partition, partition_of(log))
+
+
+def partition_of(log: Log) -> partial[int]:
+    """The function from service to partition."""
+    return partial(wire.partition_of, partitions=log.partitions)
+
+
+class Known(NamedTuple):
+    """What is known of one service."""
+
+    view: ServiceView
+    comparison: Mapping[str, Any] | None
+    """The platform's own total of the month beside ours, as of the last time that they were compared."""
+    enforcement: Enforcement | None
+    """What the enforcer has noted; None if it never touched the service."""
+
+
+async def known_of(log: Log, service: str) -> Known:
+    """Raises Misconfigured if there is no such service."""
+    partition, key = wire.partition_of(service, log.partitions), service.encode()
+    state = await log.snapshot(STATE, partition)
+    view = restore(state, partition, partition_of(log)).tracker.service(service)
+    if view is None:
+        raise Misconfigured(f"{service}: no such service is registered; `quota-stream service list` shows them")
+    compared = state.get(b"comparison/" + key)
+    noted = (await log.snapshot(ENFORCEMENTS, partition)).get(key)
+    return Known(
+        view,
+        None if compared is None else orjson.loads(compared),
+        None if noted is None else Enforcement.from_json(orjson.loads(noted)),
+    )
+
+
+async def enforcements(log: Log) -> AsyncIterator[Enforcement | Switches]:
+    """Everything that the enforcers have noted."""
+    for partition in range(log.partitions):
+        for key, value in (await log.snapshot(ENFORCEMENTS, partition)).items():
+            kind = Switches if key == Switches.KEY.encode() else Enforcement
+            yield kind.from_json(orjson.loads(value))
+
+
+async def records_of(log: Log, topic: str, partition: int, start: int = 0) -> AsyncIterator[Record]:
+    """All records from offset `start` on that are there now."""
+    first, end = await log.bounds(topic, partition)
+    offset = max(first, start)
+    if offset >= end:
+        return
+    reader = log.read(topic, partition, offset, wait_s=IDLE_S)
+    try:
+        async for records in reader:
+            for record in records:
+                yield record
+            if not records or records[-1].offset + 1 >= end:
+                return
+    finally:
+        await reader.aclose()
+
+
+async def history_of(log: Log, service: str) -> AsyncIterator[Decision | QuotaWarning]:
+    """The decisions and warnings about a service, each once, in the order of the log."""
+    key, seen = service.encode(), set()
+    async for record in records_of(log, CHANGES, wire.partition_of(service, log.partitions)):
+        if record.key != key or record.value is None or b'"type":"control"' in record.value:
+            continue
+        outcome = wire.decode_outcome(record.value)
+        place = (outcome.incarnation, getattr(outcome, "revision", None) or (outcome.plan, outcome.input))
+        if place not in seen:
+            seen.add(place)
+            yield outcome
+
+
+def plain(value: Any) -> Any:
+    """Our own types as what JSON knows: fields by name, without the underscore that Python needs."""
+    if is_dataclass(value):
+        return {field.name.rstrip("_"): plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name.rstrip("_"): plain(one) for name, one in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, tuple | list) else value
+
+
+def instant_text(instant: int | None) -> str:
+    """In the time zone of this machine, with its offset."""
+    if instant is None:
+        return "never"
+    return datetime.fromtimestamp(instant / 1000).astimezone().isoformat(" ", "seconds")
