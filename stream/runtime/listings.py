@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from stream.core.errors import Unavailable
 from stream.ports import Listing, Platform
+
+DEADLINE_S = 240.0
 
 
 class Listings:
@@ -25,10 +28,17 @@ class Listings:
         if former is not None and not former.done():
             await asyncio.wait({former})
         if self._call is former:
-            self._call = asyncio.create_task(self._platform.list(), name=f"list-{self._platform.name}")
+            self._call = asyncio.create_task(self._list(), name=f"list-{self._platform.name}")
             self._call.add_done_callback(_retrieve)
         assert self._call is not None
         return await asyncio.shield(self._call)
+
+    async def _list(self) -> Listing:
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._platform.list()
+        except TimeoutError as error:
+            raise Unavailable(f"{self._platform.name}: no list within {DEADLINE_S:g} s") from error
 
     async def close(self) -> None:
         """Give up a call that is under way."""
