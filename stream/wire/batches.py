@@ -47,7 +47,7 @@ def quick(record: Record, value: bytes, latest: int, remembered: RememberedNames
         return None
     rest, arrays = pieces
     document = _flat(rest)
-    if document is None or document.get("type") != "batch" or any(document.get(name) != 0 for name in arrays):
+    if document is None or document.get("type") != "batch":
         return None
     names = remembered.read(arrays.pop("services", b""))
     columns = {name: integers(text) for name, text in arrays.items()}
@@ -76,7 +76,7 @@ def _pieces(value: bytes) -> tuple[bytes, dict[str, bytes]] | None:
         name, begin = member[1].decode(), member.end() - 1
         end = value.find(b"]", begin) + 1
         before = value[done : member.start()].rstrip(_BLANK)
-        if not end or name in arrays or before[-1:] not in (b"{", b","):
+        if not end or before[-1:] not in (b"{", b","):
             return None
         rest += value[done:begin], b"0"
         arrays[name] = value[begin:end]
