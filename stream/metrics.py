@@ -30,7 +30,7 @@ class TrackerMetrics:
         self.trackers: dict[int, Tracker] = {}
         """Those of this process, by partition: to look at."""
         self._counted: dict[tuple[int, str], int] = {}
-        self._checkpointed_at: dict[int, int] = {}
+        self._undurable_since: dict[int, int] = {}
         self._totals = Counter(
             "quota_stream_tracker_events",
             "What trackers made of their input since they took over: deltas by outcome, bytes by outcome (`*_bytes`), "
@@ -73,7 +73,7 @@ class TrackerMetrics:
         )
         checkpoint_age = Gauge(
             "quota_stream_checkpoint_age_seconds",
-            "Time since the last checkpoint of the partition that waits longest for one.",
+            "How long the oldest input that is counted and not yet durable has waited for its checkpoint (0: none waits).",
             registry=registry,
         )
         checkpoint_age.set_function(self._checkpoint_age_s)
@@ -82,11 +82,12 @@ class TrackerMetrics:
 
     def restored(self, partition: int, tracker: Tracker) -> None:
         self.trackers[partition] = tracker
-        self._checkpointed_at[partition] = self._clock.now()
+        self._undurable_since.pop(partition, None)
         for outcome in tracker.counters:
             self._counted[partition, outcome] = tracker.counters[outcome]
 
     def applied(self, partition: int, tracker: Tracker, fetched_at_ms: int) -> None:
+        self._undurable_since.setdefault(partition, self._clock.now())
         self._lag_seconds.labels(str(partition)).set(max(0, self._clock.now() - fetched_at_ms) / 1000)
         for outcome, total in tracker.counters.items():
             before = self._counted.get((partition, outcome), 0)
@@ -96,7 +97,7 @@ class TrackerMetrics:
 
     def checkpointed(self, partition: int, seconds: float, records: int) -> None:
         self._checkpoint_seconds.observe(seconds)
-        self._checkpointed_at[partition] = self._clock.now()
+        self._undurable_since.pop(partition, None)
 
     def decided(self, outcome: Decision | QuotaWarning) -> None:
         if isinstance(outcome, QuotaWarning):
@@ -129,15 +130,15 @@ class TrackerMetrics:
 
     def problems(self, unready_after_s: float) -> dict[str, str]:
         """What is not ready, in words."""
-        if not self._checkpointed_at:
+        if not self.trackers:
             return {"tracker": "no partition has been taken over yet"}
         age_s = self._checkpoint_age_s()
         if age_s > unready_after_s:
-            return {"tracker": f"the last checkpoint was {age_s:.0f} s ago"}
+            return {"tracker": f"what was counted {age_s:.0f} s ago is not durable yet"}
         return {}
 
     def _checkpoint_age_s(self) -> float:
-        return max((self._clock.now() - at for at in self._checkpointed_at.values()), default=0) / 1000
+        return max((self._clock.now() - at for at in self._undurable_since.values()), default=0) / 1000
 
 
 class CollectionMetrics:
