@@ -73,7 +73,8 @@ class TrackerMetrics:
         )
         checkpoint_age = Gauge(
             "quota_stream_checkpoint_age_seconds",
-            "How long the oldest input that is counted and not yet durable has waited for its checkpoint (0: none waits).",
+            "How long the oldest input that is counted and not yet durable has waited for its checkpoint (0: none "
+            "waits).",
             registry=registry,
         )
         checkpoint_age.set_function(self._checkpoint_age_s)
