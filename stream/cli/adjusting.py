@@ -159,7 +159,7 @@ def _adjust(
     config: Config, service_id: str, kind: str, what: dict[str, Any], *, identity: str | None, plan: str | None,
     why: str, at: int | None, wait_ms: int, no_wait: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    identity = identity or str(uuid.uuid4())
+    identity = str(uuid.uuid4()) if identity is None else identity
     message = wire.encode_adjustment(service_id, kind, id=identity, by=system_user(), why=why, at=at, plan=plan, **what)
     for event in wire.Decoder(max_ahead_ms=config.max_ahead).decode([Record(0, SystemClock().now(), *message)]):
         if isinstance(event, Malformed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import click
@@ -72,12 +73,20 @@ def _changes(present: Mapping[str, Plan], wanted: Mapping[str, Plan]) -> Iterato
     """In words, as a diff; an order that differs alone is a change as well."""
     if list(present.items()) == list(wanted.items()):
         return
-    before, after = _described(present), _described(wanted)
-    yield from difflib.unified_diff(before, after, "in force", "configuration", n=1, lineterm="")
+    for told in (_in_words, _in_full):
+        changes = list(difflib.unified_diff(told(present), told(wanted), "in force", "configuration", n=1, lineterm=""))
+        if changes:
+            yield from changes
+            return
 
 
-def _described(plans: Mapping[str, Plan]) -> Sequence[str]:
+def _in_words(plans: Mapping[str, Plan]) -> Sequence[str]:
     return [line for plan in plans.values() for line in describe(plan)]
+
+
+def _in_full(plans: Mapping[str, Plan]) -> Sequence[str]:
+    """For what the words do not tell."""
+    return json.dumps({name: plan.to_json() for name, plan in plans.items()}, indent=2).splitlines()
 
 
 async def _in_force(config: Config) -> list[InForce]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from stream import wire
-from stream.core.enforced import Enforcement, Switches
+from stream.core.enforced import Enforcement
 from stream.core.errors import Misconfigured
 from stream.core.model import Decision, QuotaWarning
 from stream.core.tracker import Tracker
@@ -57,14 +57,6 @@ async def known_of(log: Log, service: str) -> Known:
         None if compared is None else orjson.loads(compared),
         None if noted is None else Enforcement.from_json(orjson.loads(noted)),
     )
-
-
-async def enforcements(log: Log) -> AsyncIterator[Enforcement | Switches]:
-    """Everything that the enforcers have noted."""
-    for partition in range(log.partitions):
-        for key, value in (await log.snapshot(ENFORCEMENTS, partition)).items():
-            kind = Switches if key == Switches.KEY.encode() else Enforcement
-            yield kind.from_json(orjson.loads(value))
 
 
 async def records_of(log: Log, topic: str, partition: int, start: int = 0) -> AsyncIterator[Record]:

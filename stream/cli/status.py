@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,20 +13,30 @@ import orjson
 from stream import bootstrap
 from stream.adapters.clock import SystemClock
 from stream.cli.base import Command, examples, json_option, pass_config, print_json, print_table, run
-from stream.cli.reading import enforcements, instant_text, partition_of, records_of, trackers
+from stream.cli.reading import instant_text, partition_of, records_of, trackers
 from stream.cli.text import printable
 from stream.config.model import DAY_MS, Config
 from stream.config.platforms import Vmmanager
 from stream.config.units import DURATION, speed_text
 from stream.core.enforced import Enforcement, Switch
 from stream.core.tracker import Tracker
-from stream.ports import DEAD_LETTERS, DELTAS, Log
+from stream.ports import DEAD_LETTERS, DELTAS, ENFORCEMENTS, Log
+from stream.runtime.controls import switches
+from stream.runtime.ledger import read
 from stream.runtime.plans import in_force
 
 LAG_MS = 60_000
 """What was appended so long ago and is not counted yet is a problem."""
 SLACK_MS = 600_000
 MOST_SHOWN = 10
+
+TROUBLES = {
+    "suspect": "have a slow speed that we did not set, and are left alone; settle them with `adopt` in the "
+    "configuration or `quota-stream platform originals import`",
+    "left": "were repaired too often within a day and are left as somebody else set them",
+    "yielded": "have a speed that somebody else set while they are slowed",
+}
+"""What waits for somebody, in words."""
 
 
 @dataclass(slots=True)
@@ -36,7 +46,7 @@ class Status:
     """By source: up to where the one that is furthest behind is counted, and how many services it has."""
     population: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(plan, profile) -> services."""
-    switches: dict[str, Switch] = field(default_factory=dict)
+    switches: Mapping[str, Switch] = field(default_factory=dict)
     plans_versions: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -140,21 +150,26 @@ async def _plans(log: Log, config: Config, found: Status) -> AsyncIterator[str]:
 
 
 async def _enforcement(log: Log, config: Config, found: Status) -> AsyncIterator[str]:
-    pending = []
-    async for noted in enforcements(log):
-        if isinstance(noted, Enforcement):
-            if (problem := _not_shown(config, noted, found.now)) is not None:
-                pending.append(problem)
-        else:
-            for name, switch in noted.platforms.items():
-                known = found.switches.get(name, Switch())
-                braked, released = known.braked or switch.braked, known.released or switch.released
-                found.switches[name] = Switch(released, braked, max(known.allowed_until, switch.allowed_until))
+    found.switches = await switches(log)
     for name, switch in found.switches.items():
         if switch.released:
             yield f"{name}: released, nothing is enforced; `quota-stream platform allow {name}` begins again"
         elif switch.braked:
             yield f"{name}: too many would be slowed at once; look at them, then `quota-stream platform allow {name}`"
+    pending: list[str] = []
+    standing: Counter[tuple[str, str]] = Counter()
+    some: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for partition in range(log.partitions):
+        noted, stored = read(await log.snapshot(ENFORCEMENTS, partition))
+        pending += [problem for one in noted.values() if (problem := _not_shown(config, one, found.now))]
+        for name, troubles in stored.standing.items():
+            for trouble, services in troubles.items():
+                standing[name, trouble] += services.services
+                some[name, trouble] += services.some
+    for (name, trouble), services_count in standing.items():
+        if services_count and trouble in TROUBLES:
+            named = ", ".join(some[name, trouble][:MOST_SHOWN])
+            yield f"{name}: {services_count} services {TROUBLES[trouble]}: {named}"
     for problem in pending[:MOST_SHOWN]:
         yield problem
     if len(pending) > MOST_SHOWN:

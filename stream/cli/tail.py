@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import click
@@ -59,7 +60,8 @@ def tail(
     if service is not None and topic == STATE:
         raise Misconfigured("quota.state has no records of single services; use `quota-stream service show`")
     begin = start if start is not None else "end" if follow else "first"
-    run(_tail(config, _Printer(topic, service, places=places), partition, begin, follow=follow))
+    with suppress(KeyboardInterrupt) if follow else nullcontext():
+        run(_tail(config, _Printer(topic, service, places=places), partition, begin, follow=follow))
 
 
 async def _tail(config: Config, printer: _Printer, partition: int | None, start: int | str, *, follow: bool) -> None:
@@ -70,9 +72,12 @@ async def _tail(config: Config, printer: _Printer, partition: int | None, start:
             raise Misconfigured(f"there is no partition {partition}; this log has 0 to {log.partitions - 1}")
         chosen = range(log.partitions) if partition is None else [partition]
         if follow:
-            async with asyncio.TaskGroup() as group:
-                for one in chosen:
-                    group.create_task(_print(log, printer, one, start, follow=True))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for one in chosen:
+                        group.create_task(_print(log, printer, one, start, follow=True))
+            except ExceptionGroup as errors:
+                raise errors.exceptions[0] from errors
         else:
             for one in chosen:
                 await _print(log, printer, one, start, follow=False)
@@ -181,10 +186,12 @@ class _Pages:
         is_part = record.value is not None and page.endswith((b"/a", b"/b")) and part.isdigit()
         if not is_part or int(part) != len(self._parts):
             yield from self.flush()
-        if is_part:
+        if not is_part:
+            yield record, _state_value(record)
+        elif int(part) == len(self._parts):
             self._parts.append(record)
         else:
-            yield record, _state_value(record)
+            yield record, {"key": (record.key or b"").decode(), "left_over": True}  # of a page that was longer once
 
     def flush(self) -> Iterator[tuple[Record, object]]:
         parts, self._parts = self._parts, []

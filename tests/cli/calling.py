@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
 
+from stream.adapters.clock import SystemClock
+from stream.adapters.sqlite import SqliteLog
 from stream.cli import cli
+from stream.ports import Clock, Message
 
 CONFIG = """\
 log: sqlite:q.db
@@ -47,3 +53,24 @@ def registration(service: str, plans: Sequence[str] = ("vpn",)) -> str:
 def delta(service: str, minute: int, in_: int, out: int = 0) -> str:
     start = T0 + minute * MINUTE
     return json.dumps({"service": service, "start": start, "end": start + MINUTE, "in": in_, "out": out}) + "\n"
+
+
+@dataclass(frozen=True)
+class StoppedClock:
+    at: int
+
+    def now(self) -> int:
+        return self.at
+
+
+def append(topic: str, partition: int, messages: Sequence[Message], *, clock: Clock | None = None) -> None:
+    """Put records into the log in the current folder."""
+
+    async def work() -> None:
+        log = await SqliteLog.open(Path("q.db"), clock=clock or SystemClock(), partitions=4)
+        try:
+            await log.append(topic, partition, messages)
+        finally:
+            await log.close()
+
+    asyncio.run(work())

@@ -1,1 +1,0 @@
-"""Files that `quota-stream init` hands out."""

@@ -1,0 +1,224 @@
+"""`service`: what it shows, and corrections that a running `run` counts."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stream import wire
+from stream.cli.reading import instant_text
+from stream.core.enforced import Enforcement, Intent, Receipt
+from stream.core.speed import Speed
+from stream.ports import ENFORCEMENTS, STATE, Message
+from tests.cli.calling import CONFIG, MINUTE, T0, append, call, delta, lines, registration
+
+HOUR = 60 * MINUTE
+PARTITION = wire.partition_of("vm1/1", 4)
+
+
+@pytest.fixture(autouse=True)
+def counted(folder: Path) -> None:
+    """Two services, one of which was slowed."""
+    (folder / "quota-stream.yaml").write_text(f"{CONFIG}listen: off\ncheckpoint: 500ms\n")
+    feed = registration("vm1/1") + registration("vm1/2") + delta("vm1/1", 0, 900) + delta("vm1/1", 1, 200)
+    call("publish", stdin=feed + delta("vm1/2", 0, 5, 6))
+    call("run", "--drain")
+
+
+def test_list() -> None:
+    """A table of all; a pattern, a plan, a profile and --slowed choose."""
+    rows = [re.split(r"  +", line) for line in call("service", "list").stdout.splitlines()]
+    assert rows == [
+        ["SERVICE", "DUE", "PLANS", "COUNTED TO", "LABELS"],
+        ["vm1/1", "10 Mbit/s", "vpn:slow 0 B of 1000 B", instant_text(T0 + 2 * MINUTE)],
+        ["vm1/2", "original", "vpn:full 11 B of 1000 B", instant_text(T0 + MINUTE)],
+    ]
+
+    def listed(*arguments: str) -> list[str]:
+        return [one["service"] for one in lines(call("service", "list", *arguments, "--json"))]
+
+    assert listed() == ["vm1/1", "vm1/2"]
+    assert listed("*/2") == ["vm1/2"]
+    assert listed("--profile", "slow") == ["vm1/1"]
+    assert listed("--plan", "vpn", "--profile", "full") == ["vm1/2"]
+    assert listed("--plan", "month") == []
+    assert listed("--slowed") == ["vm1/1"]
+
+
+def test_show() -> None:
+    """Everything in words, and the same as JSON."""
+    told = call("service", "show", "vm1/2").stdout.splitlines()
+    assert told[:6] == [
+        "vm1/2: original is due",
+        "  source vm1, incarnation 2, revision 1",
+        f"  counted to {instant_text(T0 + MINUTE)}",
+        "  accepted: in 5 B, out 6 B",
+        f"plan vpn: profile full (original) since {instant_text(T0)}",
+        "  used 11 B of 1 kB (1 %)",
+    ]
+    assert told[-1] == f"  {instant_text(T0)}   10m      11 B  {'#' * 40}"
+    (document,) = lines(call("service", "show", "vm1/1", "--json"))
+    (plan,) = document["plans"]
+    assert (document["speed"], document["accepted_in"]) == ({"in": 10_000_000, "out": 10_000_000}, 1100)
+    assert (plan["profile"], plan["usage_bytes"], plan["stay_until"]) == ("slow", 0, T0 + 2 * MINUTE + HOUR)
+    assert plan["ledger"] == {"accepted": 110_000, "counted": 110_000, "late": 0, "clipped": 0}
+    assert len(plan["window"]) == 6
+    assert (document["month"], document["enforcement"]) == (None, None)
+
+
+def test_show_what_the_platform_says() -> None:
+    """What the enforcer noted and the platform's own count of the month stand beside ours."""
+    slow, fast = Speed(10_000_000, 10_000_000), Speed(100_000_000, None)
+    enforcement = Enforcement(
+        service="vm1/1",
+        incarnation=1,
+        original=fast,
+        intent=Intent(2, slow, fast, T0),
+        receipts=(Receipt(2, slow, "applied", slow, T0 + MINUTE),),
+        settled=True,
+    )
+    append(ENFORCEMENTS, PARTITION, [Message(b"vm1/1", json.dumps(enforcement.to_json()).encode())])
+    month = {
+        "service": "vm1/1",
+        "start": T0,
+        "end": T0 + HOUR,
+        "ours_in": 5,
+        "ours_out": 5,
+        "theirs_in": 4,
+        "theirs_out": 3,
+    }
+    append(STATE, PARTITION, [Message(b"comparison/vm1/1", json.dumps(month).encode())])
+    told = call("service", "show", "vm1/1").stdout.splitlines()
+    assert told[-4:] == [
+        f"platform's own count from {instant_text(T0)} to {instant_text(T0 + HOUR)}: 7 B, ours 10 B, "
+        "difference +3 bytes",
+        "platform: in 100 Mbit/s, out no limit before we touched it",
+        f"  asked for 10 Mbit/s at {instant_text(T0)} (revision 2), and it shows that",
+        f"  {instant_text(T0 + MINUTE)} 10 Mbit/s: applied, it shows 10 Mbit/s",
+    ]
+    (document,) = lines(call("service", "show", "vm1/1", "--json"))
+    assert document["month"]["theirs_in"] == 4
+    assert document["enforcement"]["original"] == {"in": 100_000_000, "out": None}
+
+
+def test_history() -> None:
+    """Each decision once, with its reason, oldest first."""
+    rows = [re.split(r"  +", line) for line in call("service", "history", "vm1/1").stdout.splitlines()]
+    assert rows == [
+        ["TIME", "WHAT", "WHY", "USED", "DUE"],
+        [instant_text(T0), "service", "registered", "original"],
+        [instant_text(T0 + MINUTE), "vpn: warning", "80 % used", "900 B of 1000 B"],
+        [instant_text(T0 + 2 * MINUTE), "vpn: full -> slow", "exceeded", "1.07 KiB of 1000 B", "10 Mbit/s"],
+    ]
+    changes = lines(call("tail", "quota.profile-changes", "--service", "vm1/1"))
+    append("quota.profile-changes", PARTITION, [Message(b"vm1/1", json.dumps(changes[2]).encode())])
+    assert [one.get("reason") for one in lines(call("service", "history", "vm1/1", "--json"))] == [
+        "registered",
+        None,
+        "exceeded",
+    ]
+    assert call("service", "history", "vm1/9").stdout == "nothing was ever decided about vm1/9\n"
+
+
+@pytest.mark.parametrize("verb", [("show",), ("credit", "1 GiB")])
+def test_a_service_that_is_not_there(verb: tuple[str, ...]) -> None:
+    """An unknown or impossible id is said, and nothing is written for an impossible one."""
+    result = call("service", verb[0], "vm1", *verb[1:], status=2)
+    assert result.stderr.startswith(("vm1: no such service", "service is no service id"))
+
+
+# ---------------------------------------------------------------- corrections
+
+
+@pytest.fixture
+def running(folder: Path, counted: None) -> Iterator[None]:
+    """A real `run` on the log, until the test is over; it must end well."""
+    program = Path(sys.executable).with_name("quota-stream")
+    with subprocess.Popen([program, "run"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "event=started" not in (line := process.stderr.readline()):
+            assert line, "it ended before it had started"
+        yield
+        process.terminate()
+        assert process.wait(30) == 0, process.stderr.read()
+
+
+@pytest.mark.usefixtures("running")
+def test_corrections_are_counted_by_a_running_run() -> None:
+    """Each verb waits until it is counted, says what is due then, and stands in the history with who and why.
+
+    What the tracker refuses is said with its reason; the same --id twice is one correction.
+    """
+    said = [
+        call("service", *words, "--why", "ticket 12").stdout
+        for words in (
+            ("credit", "vm1/1", "5 GiB"),
+            ("pin", "vm1/1", "full", "--plan", "vpn"),
+            ("unpin", "vm1/1", "--plan", "vpn"),
+            ("exempt", "vm1/1", "--for", "2h"),
+            ("reset", "vm1/1"),
+        )
+    ]
+    assert said == [
+        "vm1/1: credit counted; 10 Mbit/s is due\n",
+        "vm1/1: pin counted; original is due\n",
+        "vm1/1: unpin counted; 10 Mbit/s is due\n",
+        "vm1/1: exempt counted; original is due\n",
+        "vm1/1: reset counted; original is due\n",
+    ]
+    history = lines(call("service", "history", "vm1/1", "--json"))
+    made = [one["adjustment"] for one in history if one.get("adjustment")]
+    assert {(one["by"], one["why"]) for one in made} == {(getpass.getuser(), "ticket 12")}
+    assert [one["kind"] for one in made] == ["credit", "pin", "unpin", "exempt", "reset"]
+    assert call("service", "unpin", "vm1/1", "--plan", "vpn", status=1).stderr.startswith("error: not pinned")
+    assert call("service", "credit", "vm1/7", "1 GiB", status=1).stderr.startswith("error: not registered")
+    for _ in range(2):
+        (answer,) = lines(call("service", "credit", "vm1/2", "1 GiB", "--id", "t12", "--json"))
+        assert (answer["id"], answer["counted"]) == ("t12", True)
+        assert [credit["bytes"] for credit in answer["service"]["plans"][0]["credits"]] == [2**30]
+
+
+def test_nobody_counts_it() -> None:
+    """Without a `run` the record waits in the log, and the command says so."""
+    result = call("service", "reset", "vm1/1", "--wait", "100ms", status=1)
+    assert result.stderr == (
+        f"error: it is in the log (partition {PARTITION}, offset 6), but was not counted within 0.1 s; "
+        "it will be when `quota-stream run` runs\n"
+    )
+    assert call("service", "reset", "vm1/1", "--id", "x", "--no-wait").stdout == "reset x is in the log\n"
+    call("run", "--drain")
+    (document,) = lines(call("service", "show", "vm1/1", "--json"))
+    assert document["plans"][0]["profile"] == "full"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("exempt", "vm1/1"), "say until when: --until TIME or --for DURATION"),
+        (("exempt", "vm1/1", "--for", "1h", "--until", "2030-01-01"), "--until and --for exclude each other"),
+        (("pin", "vm1/1", "slow"), "say of which plan: --plan NAME"),
+        (("credit", "vm1/1", "1 GiB", "--at", "2999-01-01"), "at lies too far ahead"),
+        (("credit", "vm1/1", "1 GiB", "--id", ""), "id is no proper string"),
+    ],
+)
+def test_corrections_that_say_too_little(words: tuple[str, ...], message: str) -> None:
+    """What can be seen to be wrong is refused before it is written."""
+    before = lines(call("tail", "traffic.deltas"))
+    assert message in call("service", *words, status=2).stderr
+    assert lines(call("tail", "traffic.deltas")) == before
+
+
+def test_until_is_an_instant() -> None:
+    """--until takes an offset, --at and --for count together."""
+    call("service", "exempt", "vm1/1", "--until", "2025-12-01T12:00+01:00", "--at", "2025-12-01T00:00Z", "--no-wait")
+    call("service", "exempt", "vm1/1", "--for", "2h", "--at", "2025-12-01T00:00Z", "--no-wait")
+    first, second = lines(call("tail", "traffic.deltas", "--service", "vm1/1"))[-2:]
+    assert (first["until"], first["at"]) == (T0 + 11 * HOUR, T0)
+    assert (second["until"], second["at"]) == (T0 + 2 * HOUR, T0)
