@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from stream.core.ladder import NO_HEAD, Amount, Ladder, Pin, Step
 from stream.core.model import Reason
-from stream.core.plan import CalendarWindow, Plan, Window
+from stream.core.plan import Plan
 from stream.core.service import Cause, Service
 
 
@@ -50,21 +50,18 @@ def change_plan(ladder: Ladder, plan: Plan, service: Service, now: int) -> tuple
 
 
 def _reshape(ladder: Ladder, plan: Plan, anchor_day: int | None, now: int) -> None:
-    """Each old slice is counted into the new window like a delta over it, as far as it has passed."""
-    old = ladder.amounts_at(now)
-    warned_from = _warned_from(ladder, ladder.plan.window) if ladder.warned else None
+    """Each old slice is counted into the new window like a delta over it, as far as it has passed.
+
+    A warning that was given stays given, in a calendar window until its slice is over.
+    """
+    ladder.advance(now)
+    old, warned = ladder.amounts_at(now), ladder.warned
     ladder.slicer = plan.slicer(anchor_day)
-    ladder.slices, ladder.head, ladder.warned = [0] * plan.slices, NO_HEAD, False
+    ladder.slices, ladder.head = [0] * plan.slices, NO_HEAD
     for start, end, value in old:
         if value:
             first = max(start, ladder.clip)
             last = max(first + 1, min(end, max(now, start + 1)))
             ladder.pour(Amount(value, first, last), first, last)
-    if warned_from is not None:
-        ladder.advance(now)
-        ladder.warned = _warned_from(ladder, plan.window) == warned_from
-
-
-def _warned_from(ladder: Ladder, window: Window) -> int:
-    """A warning is given once in a calendar slice; in a window that slides, once."""
-    return ladder.slicer.edge(ladder.head) if isinstance(window, CalendarWindow) else 0
+    ladder.advance(now)
+    ladder.warned = warned

@@ -159,7 +159,7 @@ class _Step:
         if not self.columns.backfill:
             special |= adds & np.less_equal(self.columns.end, self.before)
         for part in self.group.parts:
-            special |= self._may_matter(part, since, _amount(part.table, more_in, more_out))
+            special |= self._may_matter(part, since, _amount(part.table, more_in, more_out), adds)
         places = np.flatnonzero(special)
         left = self._take(places)
         if left:
@@ -176,12 +176,13 @@ class _Step:
                 waiting |= table.next_due[rows] <= until
         return waiting
 
-    def _may_matter(self, part: Part, since: Numbers, value: Int64s) -> Flags:
+    def _may_matter(self, part: Part, since: Numbers, value: Int64s, adds: Flags) -> Flags:
         """Where an amount may do more than grow a sum: judged, clipped, late, or out of the reach of 64 bits."""
         table, rows = part
         end = self.columns.end
         most = MOST_IN_WINDOW if self.columns.backfill else table.harmless[rows]
-        matters: Flags = (table.total[rows] + value > most) | (table.clip[rows] > since)
+        judged: Flags = adds & (table.total[rows] + value > most)
+        matters: Flags = table.clip[rows] > since
         first, last = _ordinals(table.slicer, since), _ordinals(table.slicer, np.subtract(end, 1))
         head = table.head[rows]
         matters |= head > last
@@ -190,8 +191,8 @@ class _Step:
             matters |= np.greater(self.before, since) & np.less_equal(first, np.subtract(time, table.plan.slices))
         if not np.array_equal(first, last):
             matters |= np.greater(np.subtract(end, since), MOST_VECTOR_SPAN_MS)
-        matters &= value > 0
-        if table.plan.warn is not None and isinstance(table.plan.window, CalendarWindow):
+        matters = judged | (matters & (value > 0))
+        if isinstance(table.plan.window, CalendarWindow):
             matters |= table.warned[rows] & (head != last)
         return matters
 
