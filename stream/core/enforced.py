@@ -138,12 +138,22 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How many services are in one trouble, and the names of some of them."""
+
+    services: int
+    some: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Switches:
     """The one record of a partition of `quota.enforcements` that is about no service."""
 
     next: int | None = None
     """The control records of `quota.profile-changes` before this offset are obeyed; None: none was read yet."""
     platforms: Mapping[str, Switch] = field(default_factory=dict)
+    standing: Mapping[str, Mapping[str, Standing]] = field(default_factory=dict)
+    """By platform and trouble, as of the last comparison; see `runtime.site.EnforcementObserver.standing`."""
 
     KEY = "@enforcer"
 
@@ -158,7 +168,11 @@ class Switches:
             name: {"released": it.released, "braked": it.braked, "allowed_until": it.allowed_until}
             for name, it in self.platforms.items()
         }
-        return {"version": FORMAT, "next": self.next, "platforms": platforms}
+        standing = {
+            name: {trouble: {"services": it.services, "some": list(it.some)} for trouble, it in troubles.items()}
+            for name, troubles in self.standing.items()
+        }
+        return {"version": FORMAT, "next": self.next, "platforms": platforms, "standing": standing}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Switches:
@@ -169,7 +183,14 @@ class Switches:
                 text(name): Switch(bool(it["released"]), bool(it["braked"]), whole(it["allowed_until"]))
                 for name, it in value["platforms"].items()
             }
-            return cls(None if value["next"] is None else whole(value["next"]), platforms)
+            standing = {
+                text(name): {
+                    text(trouble): Standing(whole(it["services"]), tuple(text(service) for service in it["some"]))
+                    for trouble, it in troubles.items()
+                }
+                for name, troubles in value["standing"].items()
+            }
+            return cls(None if value["next"] is None else whole(value["next"]), platforms, standing)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Corrupt(f"the record {cls.KEY} of quota.enforcements is damaged: {error!r}") from error
 

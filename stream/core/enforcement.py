@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
 from stream.core.enforced import MOST_OURS, Doubt, Enforcement, Intent
@@ -33,7 +34,7 @@ class Due(NamedTuple):
     """Deregistered: it gets its original back, and then is forgotten."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Rules:
     """What the configuration says about one platform."""
 
@@ -51,6 +52,7 @@ class Rules:
     def adopts(self, service: str) -> bool:
         return any(fnmatchcase(service, glob) for glob in self.adopt)
 
+    @cached_property
     def suspects(self) -> tuple[frozenset[int | None], frozenset[int | None]]:
         """Per direction, the values that may be a plan's doing."""
         shown = [self.express(speed) for speed in self.slower]
@@ -135,7 +137,7 @@ def _first(service: str, former: Enforcement | None, due: Due, shown: Speed, rul
     forgotten = Verdict("forget") if former is not None else NOTHING
     if due.gone:
         return forgotten
-    suspect = any(limit in slower for limit, slower in zip(shown, rules.suspects(), strict=True))
+    suspect = any(limit in slower for limit, slower in zip(shown, rules.suspects, strict=True))
     if suspect and not rules.adopts(service):
         return Verdict("nothing", finding="suspect")
     if rules.express(due.speed).least(shown) == shown:
@@ -180,7 +182,7 @@ class _Case:
 
     def _original(self, state: Enforcement) -> Speed:
         """The original after what somebody else has set is adopted, direction by direction."""
-        suspects, adopts = self.rules.suspects(), self.rules.adopts(state.service)
+        suspects, adopts = self.rules.suspects, self.rules.adopts(state.service)
         return Speed(
             *(
                 self.shown[direction]

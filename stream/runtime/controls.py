@@ -26,8 +26,8 @@ async def release(log: Log, platform: str, *, at: int, by: str, why: str = "") -
 
 async def import_originals(
     log: Log,
-    originals: Mapping[str, Speed],
     partition_of: Callable[[str], int],
+    originals: Mapping[str, Speed],
     *,
     at: int,
     by: str,

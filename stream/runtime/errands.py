@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import structlog
 
-from stream.core.enforced import Enforcement, Result
+from stream.core.enforced import Enforcement, Result, speed_to_json
 from stream.core.enforcement import ALARMS, NOTHING, Due, Verdict, decide
 from stream.core.errors import Refused, Unavailable
 from stream.core.speed import ORIGINAL, Speed
@@ -272,20 +272,25 @@ class Errands:
         if (verdict.finding or shadowed) and said != service.said:
             explained = _explained(service, verdict.state or service.state)
             if shadowed:
-                log.info("enforcement.shadow", shown=shown, **explained)
+                log.info("enforcement.shadow", shown=_shown(shown), **explained)
             if verdict.finding:
                 self._observer.found(service.site.name, verdict.finding)
                 tell = log.error if verdict.finding in ALARMS else log.warning
-                tell(f"enforcement.{verdict.finding}", shown=shown, **explained)
+                tell(f"enforcement.{verdict.finding}", shown=_shown(shown), **explained)
         service.said = said
 
 
 def _explained(service: Service, state: Enforcement | None) -> dict[str, object]:
     """What is known of a service's enforcement, for the log."""
-    due = service.due
-    known: dict[str, object] = {"service": service.name}
+    due, known = service.due, dict[str, object](service=service.name)
     if due is not None:
-        known |= {"incarnation": due.incarnation, "revision": due.revision, "due": due.speed}
+        known |= {"incarnation": due.incarnation, "revision": due.revision, "due": speed_to_json(due.speed)}
     if state is not None:
-        known |= {"wanted": state.intent.wanted if state.intent else None, "original": state.original}
+        known["original"] = speed_to_json(state.original)
+    if state is not None and state.intent is not None:
+        known["wanted"] = speed_to_json(state.intent.wanted)
     return known
+
+
+def _shown(limits: Speed | None) -> dict[str, int | None] | None:
+    return None if limits is None else speed_to_json(limits)

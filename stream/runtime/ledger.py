@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import structlog
 
-from stream.core.enforced import Enforcement, Switch, Switches
+from stream.core.enforced import Enforcement, Standing, Switch, Switches
 from stream.core.errors import Corrupt
 from stream.ports import ENFORCEMENTS, Lease, Message
 
@@ -63,10 +63,11 @@ class Ledger:
         """As `set_switches`, of one platform."""
         await self.set_switches(self.switches.with_switch(platform, switch))
 
-    async def read_on(self, next_offset: int) -> None:
-        """Note up to where control records are obeyed."""
-        if self.switches.next != next_offset:
-            await self.set_switches(replace(self.switches, next=next_offset))
+    async def note(self, obeyed: int | None, standing: Mapping[str, Mapping[str, Standing]]) -> None:
+        """Up to where control records are obeyed (None: none was read yet), and which troubles there are."""
+        noted = replace(self.switches, next=self.switches.next if obeyed is None else obeyed, standing=dict(standing))
+        if noted != self.switches:
+            await self.set_switches(noted)
 
     async def run(self) -> None:
         """Write what is queued, for ever.  Raises what the lease raises; then nothing of the queue is written."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -12,7 +11,7 @@ from dataclasses import replace
 import structlog
 
 from stream.core.control import Control
-from stream.core.enforced import Enforcement, Switch
+from stream.core.enforced import Enforcement, Standing, Switch
 from stream.core.enforcement import Due, Verdict, imported
 from stream.core.errors import Fenced, Refused, Unavailable
 from stream.core.model import Decision
@@ -27,6 +26,8 @@ log = structlog.get_logger()
 
 AT_ONCE = 500
 """How many services are looked at before others may run."""
+MOST_NAMED = 20
+"""How many of the services in one trouble are named."""
 
 
 class Tenure:
@@ -46,7 +47,8 @@ class Tenure:
         self._services: dict[str, Service] = {}
         self._since = {name: site.tick() for name, site in sites.items()}  # no list of before the take-over is used
         self._hurry = {name: asyncio.Event() for name in sites}  # set: do not wait for the next comparison
-        self._obeyed = 0
+        self._obeyed: int | None = None
+        self._standing: dict[str, dict[str, Standing]] = {}
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -177,7 +179,7 @@ class Tenure:
                 await self._compare(site, await site.observe(self._since[site.name]))
             except (Unavailable, Refused) as error:
                 log.warning("platform.unlisted", platform=site.name, partition=self._partition, cause=str(error))
-            await self._ledger.read_on(self._obeyed)
+            await self._ledger.note(self._obeyed, self._standing)
             wait_s = period_s - loop.time() % period_s
             try:
                 async with asyncio.timeout(wait_s if wait_s > period_s / 100 else wait_s + period_s):
@@ -187,7 +189,7 @@ class Tenure:
 
     async def _compare(self, site: Site, seen: Seen) -> None:
         """Send an errand to each service that is not as it is due, and say how many are in trouble."""
-        standing = Counter[str]()
+        troubled: dict[str, list[str]] = {}
         released = self._ledger.switches.of(site.name).released
         loop = asyncio.get_running_loop()
         for number, service in enumerate([known for known in self._services.values() if known.site is site]):
@@ -196,14 +198,19 @@ class Tenure:
             if service.busy:
                 continue
             verdict = self._errands.look(service, seen)
-            standing.update(_trouble(service, verdict, released))
+            for trouble in _troubles(service, verdict, released):
+                troubled.setdefault(trouble, []).append(service.name)
             if verdict.act != "nothing" and not site.shadow and loop.time() >= service.barred_until_s:
                 self._send(service)
             elif self._is_over(service):
                 del self._services[service.name]
-        self._observer.standing(site.name, self._partition, standing)
-        if standing:
-            log.warning("platform.standing", platform=site.name, partition=self._partition, **standing)
+        counts = {trouble: len(names) for trouble, names in troubled.items()}
+        self._observer.standing(site.name, self._partition, counts)
+        if counts:
+            log.warning("platform.standing", platform=site.name, partition=self._partition, **counts)
+        self._standing[site.name] = {
+            trouble: Standing(len(names), tuple(names[:MOST_NAMED])) for trouble, names in troubled.items()
+        }
 
     def _is_over(self, service: Service) -> bool:
         """Gone for so long, with nothing left to give back, that no old news of it can come."""
@@ -213,7 +220,7 @@ class Tenure:
         return gone_ms >= service.site.rules.forget_after_ms
 
 
-def _trouble(service: Service, verdict: Verdict, released: bool) -> Iterator[str]:
+def _troubles(service: Service, verdict: Verdict, released: bool) -> Iterator[str]:
     """Under which names it counts for `EnforcementObserver.standing`."""
     if verdict.finding is not None:
         yield verdict.finding

@@ -29,7 +29,7 @@ class MemoryPlatform:
     def __init__(self, clock: Clock, name: str = "vm1", *, task_s: float = 0.0, list_s: float = 0.0) -> None:
         self._clock = clock
         self._name = name
-        self.task_s, self.list_s = task_s, list_s
+        self.task_s, self.list_s, self.call_s = task_s, list_s, 0.0
         self.limits: dict[str, Speed] = {}
         self.hidden: set[str] = set()
         """What lists lack although it is there."""
@@ -109,6 +109,7 @@ class MemoryPlatform:
     async def _suffer(self, call: Call) -> Effect | None:
         self.calls.append((self._clock.now(), call))
         await self.at_call(call)
+        await asyncio.sleep(0.0 if call == "list" else self.call_s)
         effect = self.effects[call].popleft() if self.effects[call] else None
         if self.down or effect == "unavailable":
             raise Unavailable(f"{self._name}: out of order")

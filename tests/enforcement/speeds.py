@@ -13,7 +13,7 @@ SLOWER = frozenset(Speed(mbit * MBIT, mbit * MBIT) for mbit in (50, 25, 10))
 NO_BRAKE = BrakeRule(percent=100, at_least=1_000_000)
 
 
-def mbit(in_: int | None, out: int | None | str = "same") -> Speed:
+def mbit(in_: int | None, out: int | str | None = "same") -> Speed:
     """`mbit(10)` both ways, `mbit(10, None)` only in."""
     second = in_ if isinstance(out, str) else out
     return Speed(None if in_ is None else in_ * MBIT, None if second is None else second * MBIT)

@@ -12,8 +12,9 @@ import orjson
 
 from stream import wire
 from stream.adapters.clock import WarpClock, run_warped
-from stream.adapters.memory import MemoryLog
+from stream.adapters.memory import MemoryLease, MemoryLog
 from stream.core.enforced import Enforcement
+from stream.core.errors import Unavailable
 from stream.core.model import Decision, Position, Reason
 from stream.core.speed import ORIGINAL, Speed
 from stream.ports import CHANGES, ENFORCEMENTS, Clock, Message
@@ -62,6 +63,21 @@ class AuditedLog(MemoryLog):
         self.enforcements: dict[str, Any] = {}
         self.writes = 0
         """How many writes `quota.enforcements` took."""
+        self.intents: Counter[str] = Counter()
+        """How many intents became durable, by service."""
+        self.refuses: set[str] = set()
+        """Topics that cannot be written to now."""
+        self.write_s = 0.0
+        """How long a write takes."""
+        self.slow_s: list[float] = []
+        """How long the next writes take before they are stored, and how long after that until they return, in turns."""
+
+    async def write(self, lease: MemoryLease, topic: str, messages: Sequence[Message]) -> None:
+        if topic in self.refuses:
+            raise Unavailable(f"{topic}: out of order")
+        await asyncio.sleep(self.slow_s.pop(0) if self.slow_s else self.write_s)
+        await super().write(lease, topic, messages)
+        await asyncio.sleep(self.slow_s.pop(0) if self.slow_s else 0)
 
     def _store(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         super()._store(topic, partition, messages)
@@ -69,21 +85,39 @@ class AuditedLog(MemoryLog):
             self.writes += 1
             for key, value, _ in messages:
                 assert key is not None
-                self.enforcements[key.decode()] = None if value is None else orjson.loads(value)
+                name, document = key.decode(), None if value is None else orjson.loads(value)
+                former = self.enforcements.get(name)
+                self.enforcements[name] = document
+                if document and document.get("intent") not in (None, former and former.get("intent")):
+                    self.intents[name] += 1
+
+
+class TurnableClock:
+    """A wall clock that somebody may set."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.turned_ms = 0
+
+    def now(self) -> int:
+        return self._clock.now() + self.turned_ms
 
 
 class World:
     """One platform, `vm1`, whose every post is audited: there must be a durable intent for it."""
 
-    def __init__(self, clock: WarpClock, *, log: AuditedLog | None = None, partitions: int = 1) -> None:
-        self.clock = clock
-        self.log = log or AuditedLog(clock, partitions=partitions)
-        self.platform = MemoryPlatform(clock)
+    def __init__(self, clock: Clock, *, partitions: int = 1) -> None:
+        self.clock = clock if isinstance(clock, TurnableClock) else TurnableClock(clock)
+        self.log = AuditedLog(self.clock, partitions=partitions)
+        self.platform = MemoryPlatform(self.clock)
         self.platform.before_post = self.audit
         self.observed = Observed()
         self.rules, self.pace, self.brake, self.shadow = RULES, Pace(), NO_BRAKE, False
         self.due: dict[str, tuple[int, int, Speed]] = {}
         """What the tracker's state holds."""
+        self.violations: list[str] = []
+        self.load_due = self._load_due
+        self.started_at = clock.now()
         self._revisions: dict[str, tuple[int, int]] = {}
         self._running: list[tuple[asyncio.Task[None], asyncio.Event]] = []
 
@@ -131,6 +165,10 @@ class World:
             message = message._replace(headers=(*message.headers, ("appended", b"%d" % appended)))
         await self.log.append(CHANGES, partition, [message])
 
+    async def append(self, value: bytes, partition: int = 0) -> None:
+        """Append anything to the decisions."""
+        await self.log.append(CHANGES, partition, [Message(b"anything", value)])
+
     async def registered(self, service: str, limits: Speed, due: Speed = ORIGINAL) -> None:
         """A machine that the platform has, under a plan."""
         self.platform.limits[service] = limits
@@ -146,9 +184,15 @@ class World:
 
     def start(self, platform: MemoryPlatform | None = None) -> None:
         """A new process that enforces."""
+        stop = asyncio.Event()
+        serve = self._enforcer(platform or self.platform).serve
+        task = asyncio.create_task(work("enforcer", self.log, serve, stop, random.Random(3)))
+        self._running.append((task, stop))
+
+    def _enforcer(self, platform: MemoryPlatform) -> Enforcer:
         site = Site(
-            platform or self.platform,
-            Listings(platform or self.platform),
+            platform,
+            Listings(platform),
             self.rules,
             brake=self.brake,
             pace=self.pace,
@@ -156,12 +200,14 @@ class World:
             rng=random.Random(1),
             observer=self.observed,
         )
-        enforcer = Enforcer(
-            self.log, [site], self._load_due, clock=self.clock, rng=random.Random(2), observer=self.observed
+        return Enforcer(
+            self.log,
+            [site],
+            lambda number: self.load_due(number),
+            clock=self.clock,
+            rng=random.Random(2),
+            observer=self.observed,
         )
-        stop = asyncio.Event()
-        task = asyncio.create_task(work("enforcer", self.log, enforcer.serve, stop, random.Random(3)))
-        self._running.append((task, stop))
 
     async def stop(self) -> None:
         """End the process in an orderly way."""
@@ -179,6 +225,17 @@ class World:
         await self.kill()
         self.start()
 
+    async def elsewhere(self) -> None:
+        """Another process takes the partitions over, once, and keeps them until it is cancelled or fenced."""
+        enforcer = self._enforcer(self.platform)
+        await asyncio.gather(*(enforcer.serve(number, asyncio.Event()) for number in range(self.log.partitions)))
+
+    def with_an_empty_log(self) -> World:
+        """The same machines, and nothing known of them."""
+        other = World(self.clock, partitions=self.log.partitions)
+        other.platform.limits = self.platform.limits
+        return other
+
     async def _load_due(self, partition: int) -> list[tuple[str, int, int, Speed]]:
         await asyncio.sleep(0)
         return [(name, *rest) for name, rest in self.due.items() if self.partition_of(name) == partition]
@@ -190,6 +247,15 @@ class World:
         states, _ = read(await self.log.snapshot(ENFORCEMENTS, self.partition_of(service)))
         return states.get(service)
 
+    @property
+    def known(self) -> set[str]:
+        """The services that have a record."""
+        return {name for name, value in self.log.enforcements.items() if value is not None and not name.startswith("@")}
+
+    def population(self) -> list[tuple[int, int]]:
+        """How many services each partition has."""
+        return sorted(Counter(self.partition_of(service) for service in self.due).items())
+
     async def until(
         self, condition: Callable[[], bool] | Callable[[], Awaitable[bool]], *, within_s: float = 30.0
     ) -> None:
@@ -199,7 +265,7 @@ class World:
                 held = condition()
                 if held if isinstance(held, bool) else await held:
                     return
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(max(0.05, within_s / 1000))
 
     async def shows(self, service: str, speed: Speed, *, within_s: float = 30.0) -> None:
         """Wait until the platform shows the speed and that is written down, if we have a record of it."""
@@ -215,9 +281,12 @@ class World:
         await asyncio.sleep(seconds)
 
     def audit(self, post: Post) -> None:
-        """No post without a durable intent for exactly this."""
-        intent = self.log.enforcements[post.service]["intent"]
-        assert (intent["wanted"]["in"], intent["wanted"]["out"]) == post.speed, "posted before the intent was durable"
+        """No post without a durable and recent intent for exactly this."""
+        intent = (self.log.enforcements.get(post.service) or {}).get("intent")
+        if intent is None or (intent["wanted"]["in"], intent["wanted"]["out"]) != post.speed:
+            self.violations.append(f"posted without a durable intent: {post}")
+        elif not post.at - intent["at"] <= 30_000:
+            self.violations.append(f"posted on the strength of an old intent: {post}, {intent}")
 
 
 def live(scenario: Callable[[World], Awaitable[None]], *, partitions: int = 1) -> None:
@@ -227,6 +296,7 @@ def live(scenario: Callable[[World], Awaitable[None]], *, partitions: int = 1) -
         world = World(clock, partitions=partitions)
         try:
             await scenario(world)
+            assert world.violations == []
         finally:
             while world._running:
                 await world.kill()
