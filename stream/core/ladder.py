@@ -326,6 +326,9 @@ class Ladder:
             return
         for place in range(min(ordinal - self.head, len(self.slices))):
             self.slices[(self.head + 1 + place) % len(self.slices)] = 0
+        self.warned = self.warned and not self.rolled_over(instant)
         self.head = ordinal
-        if isinstance(self.plan.window, CalendarWindow):
-            self.warned = False
+
+    def rolled_over(self, instant: int) -> bool:
+        """Whether a calendar window has begun a new slice since something was added."""
+        return isinstance(self.plan.window, CalendarWindow) and self.slicer.ordinal(instant) > self.head

@@ -54,10 +54,12 @@ def _reshape(ladder: Ladder, plan: Plan, anchor_day: int | None, now: int) -> No
 
     A warning that was given stays given, in a calendar window until its slice is over.
     """
-    ladder.advance(now)
-    old, warned = ladder.amounts_at(now), ladder.warned
+    old = None if ladder.head == NO_HEAD else ladder.amounts_at(now)
+    warned = ladder.warned and not ladder.rolled_over(now)
     ladder.slicer = plan.slicer(anchor_day)
     ladder.slices, ladder.head = [0] * plan.slices, NO_HEAD
+    if old is None:
+        return
     for start, end, value in old:
         if value:
             first = max(start, ladder.clip)

@@ -9,7 +9,6 @@ from typing import Any
 from stream.core.counting import Anchor
 from stream.core.ladder import Credit, Ladder
 from stream.core.model import Slice
-from stream.core.plan import CalendarWindow
 from stream.core.service import Service
 from stream.core.speed import Speed
 
@@ -129,8 +128,6 @@ def _plan_view(service: Service, ladder: Ladder) -> PlanView:
     as_of = ladder.entered_at if service.time is None else service.time
     accepted = ladder.accepted(service.accepted_in, service.accepted_out)
     amounts = tuple(value for _, _, value in ladder.amounts_at(as_of))
-    calendar = isinstance(ladder.plan.window, CalendarWindow)
-    rolled_over = calendar and ladder.slicer.ordinal(as_of) > ladder.head
     begun_at = ladder.clip if ladder.clip >= 0 else None
     return PlanView(
         plan=ladder.plan.name,
@@ -144,7 +141,7 @@ def _plan_view(service: Service, ladder: Ladder) -> PlanView:
         quota_bytes=ladder.quota_at(as_of),
         window=ladder.window_at(as_of),
         amounts=amounts,
-        warned=ladder.warned and not rolled_over,
+        warned=ladder.warned and not ladder.rolled_over(as_of),
         since=ladder.since,
         counted_from=begun_at,
         credits=tuple(ladder.credits),
