@@ -46,6 +46,7 @@ from stream.core.vectors import Columns, count
 from stream.core.view import Counted, ServiceView, view_of
 
 MOST_SOURCES: Final = 4096
+FEW: Final = 8
 _CARRY_EVERY: Final = 512
 """Rounds after which columns of accepted bytes are looked after: each adds at most 2^50 to a row."""
 
@@ -58,13 +59,14 @@ class Drained(NamedTuple):
 
 
 class Tracker:
-    def __init__(self, partition: int, partition_of: Callable[[str], int]) -> None:
+    def __init__(self, partition: int, partition_of: Callable[[str], int], *, few: int = FEW) -> None:
+        """Fewer deltas than `few` of different services at a time are counted one by one, with the same result."""
         self.partition = partition
         self.next_offset = 0
         self.plans: Mapping[str, Plan] = {}
         self.plans_version = 0
         self._partition_of = partition_of
-        self._services = Services()
+        self._services = Services(few)
         self._ids = RememberedIds()
         self._tally = Tally()
         self._outcomes: list[Decision | QuotaWarning] = []
@@ -257,10 +259,16 @@ class Tracker:
 
     @classmethod
     def restore(
-        cls, partition: int, partition_of: Callable[[str], int], meta: Mapping[str, Any], pages: Iterable[Page]
+        cls,
+        partition: int,
+        partition_of: Callable[[str], int],
+        meta: Mapping[str, Any],
+        pages: Iterable[Page],
+        *,
+        few: int = FEW,
     ) -> Tracker:
         """From `meta` and all pages written so far (the latest of each key).  Raises Corrupt."""
-        tracker = cls(partition, partition_of)
+        tracker = cls(partition, partition_of, few=few)
         if meta["partition"] != partition:
             raise Corrupt(f"this is the state of partition {meta['partition']}, not of {partition}")
         tracker.next_offset, tracker.plans_version = meta["next_offset"], meta["plans_version"]

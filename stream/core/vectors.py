@@ -59,6 +59,8 @@ def agreed(numbers: Int64s) -> Numbers:
 
 def count(services: Services, tally: Tally, group: Group, columns: Columns) -> list[tuple[int, Taken]]:
     """Counts what it can.  Returns the rest, to be counted one by one: (place in the batch, the service taken out)."""
+    if len(columns.in_) < services.few:
+        return take(services, group, np.arange(len(columns.in_)))
     current_end = services.current_end[group.rows]
     grows = services.current_start[group.rows] == columns.start
     behind = np.less(columns.end, current_end)
@@ -76,12 +78,18 @@ def count(services: Services, tally: Tally, group: Group, columns: Columns) -> l
         if kind is begins:
             left += step.begin()
         elif not grows[places[0]]:
-            left += step.leave_all()
+            left += take(services, step.group, np.arange(len(places)))
         elif behind[places[0]]:
             left += step.repeat()
         else:
             left += step.grow()
     return left
+
+
+def take(services: Services, group: Group, places: Int64s) -> list[tuple[int, Taken]]:
+    """Services of a group, by place in it."""
+    in_batch, rows = chosen(group.places, places).tolist(), chosen(group.rows, places).tolist()
+    return [(place, services.take(row)) for place, row in zip(in_batch, rows, strict=True)]
 
 
 class _Step:
@@ -142,10 +150,7 @@ class _Step:
             self.services.backfilling[self.rows] = True
             self._mark_dirty()
         self.tally.add("deltas_repeated", int(np.count_nonzero(~waiting)))
-        return self._take(np.flatnonzero(waiting))
-
-    def leave_all(self) -> list[tuple[int, Taken]]:
-        return self._take(np.arange(len(self.columns.in_)))
+        return take(self.services, self.group, np.flatnonzero(waiting))
 
     # ------------------------------------------------------------ what is not counted here
 
@@ -161,7 +166,7 @@ class _Step:
         for part in self.group.parts:
             special |= self._may_matter(part, since, _amount(part.table, more_in, more_out), adds)
         places = np.flatnonzero(special)
-        left = self._take(places)
+        left = take(self.services, self.group, places)
         if left:
             more_in[places] = 0
             more_out[places] = 0
@@ -195,10 +200,6 @@ class _Step:
         if isinstance(table.plan.window, CalendarWindow):
             matters |= table.warned[rows] & (head != last)
         return matters
-
-    def _take(self, places: Int64s) -> list[tuple[int, Taken]]:
-        in_batch, rows = chosen(self.group.places, places).tolist(), chosen(self.rows, places).tolist()
-        return [(place, self.services.take(row)) for place, row in zip(in_batch, rows, strict=True)]
 
     # ------------------------------------------------------------ what is
 

@@ -108,8 +108,8 @@ def local(zone: str, year: int, month: int, day: int, hour: int = 0, minute: int
 class Feed:
     """Each call is a record of its own and returns what it brought about."""
 
-    def __init__(self, **plans: dict[str, Any]) -> None:
-        self.tracker = Tracker(0, lambda name: 1 if name.startswith("elsewhere/") else 0)
+    def __init__(self, few: int = 1, **plans: dict[str, Any]) -> None:
+        self.tracker = Tracker(0, lambda name: 1 if name.startswith("elsewhere/") else 0, few=few)
         self.offset = -1
         self.letters: list[DeadLetter] = []
         self.plans(1, **plans)
@@ -176,7 +176,7 @@ class Feed:
     def restore(self) -> None:
         """As after a crash: a new tracker from what a checkpoint would have stored."""
         pages = {page.key: page for page in self.tracker.dirty_pages()}
-        self.tracker = Tracker.restore(0, lambda name: 0, self.tracker.meta(), pages.values())
+        self.tracker = Tracker.restore(0, lambda name: 0, self.tracker.meta(), pages.values(), few=1)
 
 
 def moves(outcomes: Sequence[Decision | QuotaWarning]) -> list[tuple[Any, ...]]:

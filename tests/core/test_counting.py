@@ -78,10 +78,11 @@ STORIES: dict[str, tuple[list[Told], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
-def test_bytes(story: str, together: bool) -> None:
+@pytest.mark.parametrize("few", [1, 8], ids=["by columns", "by rows"])
+def test_bytes(story: str, together: bool, few: int) -> None:
     """The first rule that fits holds, per direction."""
     told, expected = STORIES[story]
-    feed = Feed(p=small())
+    feed = Feed(few, p=small())
     feed.register("p", at=0)
     if together:
         start, end, in_, out = zip(*told, strict=True)
@@ -123,7 +124,9 @@ def test_stale_bytes_do_not_move_time() -> None:
 
 def test_totals_beyond_64_bits() -> None:
     """Ledgers know no bounds: more than eight thousand deltas of a pebibyte."""
-    feed = Feed(p=small())
+    plan = small()
+    plan["profiles"] = [{"name": "all", "speed": {"in": None, "out": None}}]
+    feed = Feed(8, p=plan)
     feed.register("p", at=0)
     count = 9 << 10
     for first in range(0, count, 1 << 9):
