@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from stream.core.model import Reason, Slice
 from stream.core.plan import CalendarWindow, Plan, Profile
 from stream.core.speed import ORIGINAL, Speed
-from stream.core.window import Slicer, part, spans
+from stream.core.window import FixedSlicer, Slicer, part, spans
 
 NO_HEAD: Final = -(1 << 60)
 """Head of a window that nothing was added to."""
@@ -150,11 +150,10 @@ class Ladder:
         quota = self.quota if quota == "service" else quota
         return None if quota is None else quota + sum(c.bytes for c in self.credits if c.expires_at > as_of)
 
-    def over(self, as_of: int, profile: Profile | None = None) -> bool:
+    def over(self, total: int, as_of: int, profile: Profile | None = None) -> bool:
         quota, profile = self.quota_at(as_of, profile), profile or self.here
         if quota is None:
             return False
-        total = self.sum_at(as_of)
         return total > 100 * quota or (profile.at == "reached" and total == 100 * quota)
 
     def step(self, reason: Reason, to: Profile, as_of: int) -> Step:
@@ -206,7 +205,7 @@ class Ladder:
         """The way up, if it is to be judged now; at most one step."""
         if self.next_up is None or self.next_up > at:
             return None
-        target = self._way_up(at)
+        target = self._way_up(self.sum_at(at), at)
         if target is None:
             self.next_up = self._edge_after(at)
             return None
@@ -214,18 +213,35 @@ class Ladder:
         self._enter(target, at, at)
         return step
 
-    def _way_up(self, at: int) -> int | None:
-        total, quota, up = self.sum_at(at), self.quota_at(at), self.here.up
+    def _way_up(self, total: int, at: int) -> int | None:
+        quota, up = self.quota_at(at), self.here.up
         if up is None or (quota is not None and total >= 100 * quota):
             return None
         target = next((number for limit, number in up.below if total < 100 * limit), up.otherwise)
-        if target is not None and self.plan.keep and self.over(at, self.plan.profiles[target]):
+        if target is not None and self.plan.keep and self.over(total, at, self.plan.profiles[target]):
             return None
         return target
 
+    def pass_over(self, amount: Amount) -> None:
+        """Leaves out slice edges at which the way up is certain to stay shut, so that no delta takes for ever.
+
+        While one long amount alone fills the window, the sum at each edge is the same but for a hundredth of a byte.
+        """
+        if self.next_up is None or not isinstance(self.slicer, FixedSlicer):
+            return
+        size_ms = self.slicer.size_ms
+        span_ms = size_ms * (len(self.slices) - 1)
+        last_edge = -(-amount.end // size_ms) * size_ms
+        begins = self.next_up - span_ms
+        if self.next_up % size_ms or begins < max(amount.start, self.clip) or self.next_up >= last_edge:
+            return
+        least = amount.value * span_ms // (amount.end - amount.start)
+        if all(self._way_up(total, self.next_up) is None for total in (least, least + 1)):
+            self.next_up = last_edge
+
     def fall(self, at: int, as_of: int) -> Iterator[Step]:
         """The way down: one step, or, where the window is kept, as many as it takes."""
-        while self.here.down is not None and self.over(as_of):
+        while self.here.down is not None and self.over(self.sum_at(as_of), as_of):
             step = self.step(self.here.at, self.plan.profiles[self.here.down], as_of)
             self._enter(self.here.down, at, as_of)
             yield step
@@ -295,8 +311,8 @@ class Ladder:
         """After a credit, where the window is kept: to the profile that is reached from the first one, stay or not."""
         if not self.plan.keep or self.profile == 0 or self.resting:
             return None
-        target, profiles = 0, self.plan.profiles
-        while (down := profiles[target].down) is not None and self.over(at, profiles[target]):
+        target, profiles, total = 0, self.plan.profiles, self.sum_at(at)
+        while (down := profiles[target].down) is not None and self.over(total, at, profiles[target]):
             target = down
         if target == self.profile:
             return None

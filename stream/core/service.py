@@ -157,6 +157,7 @@ class Service:
             at = due if before is None else max(due, before)
             pouring.until(at)
             self.judge(cause, at, end_as_of if at == now else None)
+            pouring.pass_over()
         pouring.until(now)
         if end_as_of is not None and at != now:
             self.judge(cause, now, end_as_of)
@@ -243,3 +244,9 @@ class _Pouring:
             from_ = amount.start if self._done is None else self._done
             ladder.add(amount, max(from_, amount.start), min(instant, amount.end), self._before)
         self._done = instant
+
+    def pass_over(self) -> None:
+        """Where nothing but this delta is in the windows."""
+        for ladder, amount in self._shares:
+            if self._before is None or self._before <= amount.start:
+                ladder.pass_over(amount)

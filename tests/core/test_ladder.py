@@ -362,3 +362,26 @@ class TestResetByHand:
         feed.delta(T0, T0 + 1000, 1200)
         assert moves(feed.adjust("reset")) == [(T0 + 1000, "reset", None, None)]
         assert feed.view().speed == Speed(100, 100)
+
+
+class TestEndless:
+    @pytest.mark.parametrize("on_change", ["reset", "keep"])
+    def test_a_delta_of_half_a_century_is_judged_in_no_time(self, on_change: str) -> None:
+        """Edges at which the way up is certain to stay shut are passed over; the last ones and what follows are not."""
+        feed = Feed(p=small(on_change=on_change))
+        feed.register("p", at=0)
+        feed.delta(0, 1000, 5000)
+        seconds = T0 // 1000 - 1
+        assert moves(feed.delta(1000, T0, seconds * 600)) == []
+        assert feed.plan("p").next_up == T0 + 1000
+        assert feed.plan("p").usage_bytes == 1200
+        assert moves(feed.watermark(T0 + 9000)) == [(T0 + 1000, "stay_over", "slow", "fast")]
+
+    def test_the_way_up_opens_where_the_delta_begins_to_be_alone(self) -> None:
+        """What was in the window before it slides out at the edges that are judged one by one."""
+        feed = Feed(p=small())
+        feed.register("p", at=0)
+        feed.delta(0, 1000, 5000)
+        feed.delta(1000, 10_500, 9_500)
+        feed.delta(10_500, 11_000, 3000)
+        assert moves(feed.delta(11_000, T0, (T0 // 1000 - 11) * 300)) == [(13_000, "stay_over", "slow", "fast")]
