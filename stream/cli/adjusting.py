@@ -192,7 +192,7 @@ async def _append(config: Config, service_id: str, message: Message, wait_s: flo
             return None
         try:
             async with asyncio.timeout(wait_s):
-                await _counted(log, partition, offset, state_end)
+                await counted(log, partition, offset, state_end)
         except TimeoutError as error:
             raise Unavailable(
                 f"it is in the log (partition {partition}, offset {offset}), but was not counted within {wait_s:g} s; "
@@ -202,7 +202,7 @@ async def _append(config: Config, service_id: str, message: Message, wait_s: flo
         return (await known_of(log, service_id)).view
 
 
-async def _counted(log: Log, partition: int, offset: int, state_offset: int) -> None:
+async def counted(log: Log, partition: int, offset: int, state_offset: int) -> None:
     """Wait until a checkpoint after `state_offset` says that the record at `offset` is applied."""
     async with aclosing(log.read(STATE, partition, state_offset, wait_s=IDLE_S)) as reader:
         async for records in reader:

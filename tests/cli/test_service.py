@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import json
 import re
@@ -13,10 +14,14 @@ from pathlib import Path
 import pytest
 
 from stream import wire
+from stream.adapters.clock import SystemClock
+from stream.adapters.memory import MemoryLog
+from stream.cli.adjusting import counted
 from stream.cli.reading import instant_text
 from stream.core.enforced import Enforcement, Intent, Receipt
 from stream.core.speed import Speed
 from stream.ports import ENFORCEMENTS, STATE, Message
+from stream.runtime.checkpoint import META
 from tests.cli.calling import CONFIG, MINUTE, T0, append, call, delta, lines, registration
 
 HOUR = 60 * MINUTE
@@ -24,7 +29,7 @@ PARTITION = wire.partition_of("vm1/1", 4)
 
 
 @pytest.fixture(autouse=True)
-def counted(folder: Path) -> None:
+def two_services(folder: Path) -> None:
     """Two services, one of which was slowed."""
     (folder / "quota-stream.yaml").write_text(f"{CONFIG}listen: off\ncheckpoint: 500ms\n")
     feed = registration("vm1/1") + registration("vm1/2") + delta("vm1/1", 0, 900) + delta("vm1/1", 1, 200)
@@ -138,7 +143,7 @@ def test_a_service_that_is_not_there(verb: tuple[str, ...]) -> None:
 
 
 @pytest.fixture
-def running(folder: Path, counted: None) -> Iterator[None]:
+def running(folder: Path, two_services: None) -> Iterator[None]:
     """A real `run` on the log, until the test is over; it must end well."""
     program = Path(sys.executable).with_name("quota-stream")
     with subprocess.Popen([program, "run"], stderr=subprocess.PIPE, text=True) as process:
@@ -222,3 +227,18 @@ def test_until_is_an_instant() -> None:
     first, second = lines(call("tail", "traffic.deltas", "--service", "vm1/1"))[-2:]
     assert (first["until"], first["at"]) == (T0 + 11 * HOUR, T0)
     assert (second["until"], second["at"]) == (T0 + 2 * HOUR, T0)
+
+
+async def test_counted_means_applied() -> None:
+    """A checkpoint that ends right before the record, or one from before it was written, is not the one."""
+    log = MemoryLog(clock=SystemClock(), partitions=1)
+
+    def meta(next_offset: int) -> list[Message]:
+        return [Message(b"7/a/0", b"a page"), Message(META, json.dumps({"next_offset": next_offset}).encode())]
+
+    start = await log.append(STATE, 0, meta(9))
+    waiting = asyncio.create_task(counted(log, 0, 5, start))
+    for next_offset, applied in ((4, False), (5, False), (6, True)):
+        await log.append(STATE, 0, meta(next_offset))
+        done, _ = await asyncio.wait({waiting}, timeout=0.1 if not applied else 10)
+        assert bool(done) == applied, next_offset
