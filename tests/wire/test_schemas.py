@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from stream import wire
 from stream.core.control import Control
-from stream.core.enforced import Doubt, Enforcement, Intent, Switch, Switches
+from stream.core.enforced import Doubt, Enforcement, Intent, Standing, Switch, Switches
 from stream.core.model import (
     MAX_BYTES,
     MAX_INSTANT,
@@ -113,7 +113,7 @@ def test_enforcements_are_in_the_schema() -> None:
     )  # fmt: skip
     for one in (new, old, old.with_receipt("applied", Speed(1, 1), NOW), old.with_receipt("failed", None, NOW)):
         CLOSED["quota.enforcements"].validate(one.to_json())
-    for switches in (Switches(), Switches(7).with_switch("vm1", Switch(braked=True))):
+    for switches in (Switches(), Switches(7, {"vm1": Switch(braked=True)}, {"vm1": {"left": Standing(1, ("vm1/7",))}})):
         CLOSED["quota.enforcements"].validate(switches.to_json())
 
 
