@@ -24,6 +24,9 @@ Int64s: TypeAlias = NDArray[np.int64]
 MAX_BYTES = 1 << 50
 """Most bytes that one delta may carry per direction (1 PiB); more is a dead letter."""
 
+MAX_DELTA_MS = 400 * 86_400_000
+"""Longest interval of one delta; a longer one is a dead letter."""
+
 MAX_INSTANT = 1 << 48
 """No instant lies after this one (year 10889) nor before 0."""
 
@@ -86,8 +89,9 @@ class Names:
 class Deltas:
     """Deltas as columns: one batch record, or single deltas that stand next to each other in the log.
 
-    Every element is well-formed by itself (types, 0 <= bytes <= MAX_BYTES, 0 <= start < end <= MAX_INSTANT, end not
-    more than max_ahead after its append time): the decoder has turned the others into `Malformed`.
+    Every element is well-formed by itself (types, 0 <= bytes <= MAX_BYTES, 0 <= start < end <= MAX_INSTANT, at most
+    MAX_DELTA_MS long, end not more than max_ahead after its append time): the decoder has turned the others into
+    `Malformed`.
     """
 
     names: Names | Sequence[str]

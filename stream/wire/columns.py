@@ -1,8 +1,9 @@
 """Columns of deltas: the same rules for one element as for thousands at once.
 
 A delta is sound when its service is a service id, its numbers are integers (no booleans, no floats, no strings),
-0 <= in, out <= MAX_BYTES, 0 <= start < end <= MAX_INSTANT, and its end is not after `latest` (append time plus
-max_ahead).  `sound` says so of whole columns; `Elements` says which elements are not, and why.
+0 <= in, out <= MAX_BYTES, 0 <= start < end <= MAX_INSTANT, it is at most MAX_DELTA_MS long, and its end is not after
+`latest` (append time plus max_ahead).  `sound` says so of whole columns; `Elements` says which elements are not, and
+why.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import orjson
 
 from stream.core.errors import Rejected
-from stream.core.model import MAX_BYTES, MAX_INSTANT, Int64s
+from stream.core.model import MAX_BYTES, MAX_DELTA_MS, MAX_INSTANT, Int64s
 from stream.wire.fields import are_services, integer, not_ahead, service_id
 
 _MIN_DIRECT_BYTES = 8192
@@ -62,8 +63,8 @@ def _greatest(column: Int64s) -> int:
 
 def _in_order(start: int | Int64s, end: int | Int64s, latest: int | Int64s) -> bool:
     if isinstance(start, int) and isinstance(end, int) and isinstance(latest, int):  # one interval for all
-        return 0 <= start < end <= min(latest, MAX_INSTANT)
-    last = np.minimum(latest, MAX_INSTANT)
+        return 0 <= start < end <= min(latest, MAX_INSTANT, start + MAX_DELTA_MS)
+    last = np.minimum(np.minimum(latest, MAX_INSTANT), np.add(start, MAX_DELTA_MS))
     return bool(np.all(np.less_equal(0, start)) and np.all(np.less(start, end)) and np.all(np.less_equal(end, last)))
 
 
@@ -114,6 +115,11 @@ def _refusal(service: Any, start: Any, end: Any, in_: Any, out: Any, latest: int
             raise Rejected(
                 f"end is not after start: {start} to {end}",
                 "give the interval as [start, end) with start before end, in milliseconds since 1970 (UTC)",
+            )
+        if end - start > MAX_DELTA_MS:
+            raise Rejected(
+                f"interval is too long: {start} to {end}",
+                f"publish it in parts of at most {MAX_DELTA_MS} ms (400 days)",
             )
         not_ahead(end, "end", latest)
     except Rejected as refusal:

@@ -10,6 +10,7 @@ import pytest
 
 from stream.core.model import (
     MAX_BYTES,
+    MAX_DELTA_MS,
     MAX_INSTANT,
     Adjustment,
     Deltas,
@@ -145,6 +146,7 @@ BAD_DELTAS = [
     ({"start": -1}, "start is out of bounds: -1"),
     ({"start": END}, f"end is not after start: {END} to {END}"),
     ({"start": END + 1}, f"end is not after start: {END + 1} to {END}"),
+    ({"start": END - MAX_DELTA_MS - 1}, f"interval is too long: {END - MAX_DELTA_MS - 1} to {END}"),
     ({"end": MAX_INSTANT + 1}, f"end is out of bounds: {MAX_INSTANT + 1}"),
     ({"end": NOW + HOUR + 1}, f"end lies too far ahead: {NOW + HOUR + 1} is 1 ms later than is allowed"),
 ]
@@ -172,7 +174,8 @@ def test_a_bad_delta_is_rejected_and_its_neighbours_count(change: dict[str, Any]
         {"service": "платформа/7"},
         {"service": "vm1/" + "x" * 196},
         {"in": MAX_BYTES, "out": 0},
-        {"start": 0},
+        {"start": 0, "end": 1},
+        {"start": END - MAX_DELTA_MS},
         {"start": END - 1},
         {"end": NOW + HOUR},
         {"backfill": None, "type": None},

@@ -65,7 +65,7 @@ def test_a_delta() -> None:
 def test_a_batch(amounts: list[int], columns: bool, backfill: bool) -> None:
     """One interval for all or one for each, marked or not."""
     count = len(amounts)
-    start: Any = list(range(count)) if columns else START
+    start: Any = list(range(START, START + count)) if columns else START
     end: Any = [END] * count if columns else END
     services = [f"vm1/{number}" for number in range(count)]
     messages = encode_batches("vm1", start, end, services, amounts, amounts[::-1], backfill=backfill)

@@ -18,6 +18,7 @@ from stream.core.control import Control
 from stream.core.enforced import Doubt, Enforcement, Intent, Standing, Switch, Switches
 from stream.core.model import (
     MAX_BYTES,
+    MAX_DELTA_MS,
     MAX_INSTANT,
     DeadLetter,
     Decision,
@@ -188,9 +189,9 @@ def records_of(draw: st.DrawFn, kind: str | None) -> dict[str, Any]:
 
 
 def in_time(made: dict[str, Any]) -> bool:
-    """What a schema cannot say: start before end, and nothing but `until` too far ahead."""
+    """What a schema cannot say: start before end, not too long before, and nothing but `until` too far ahead."""
     start, end = made.get("start"), made.get("end")
-    ordered = not isinstance(start, int) or not isinstance(end, int) or start < end
+    ordered = not isinstance(start, int) or not isinstance(end, int) or 0 < end - start <= MAX_DELTA_MS
     return ordered and all(not isinstance(made.get(name), int) or made[name] <= NOW + HOUR for name in ("at", "end"))
 
 
