@@ -113,8 +113,6 @@ def _translated(error: sqlite3.Error, path: Path, opening: bool) -> QuotaStreamE
             return Corrupt(
                 f"{path}: this is no database, or its first page is damaged; name another file or restore a backup"
             )
-        case sqlite3.SQLITE_ERROR if not opening:
-            return None
         case sqlite3.SQLITE_NOMEM:
             return Unavailable(f"{path}: out of memory")
         case _:

@@ -157,6 +157,47 @@ async def test_commits_are_power_safe(tmp_path: Path) -> None:
     await log.close()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM records WHERE key = 'k7'",
+        "DELETE FROM records WHERE key = 'k0'",
+        "DELETE FROM records WHERE key = 'k9'",
+        "UPDATE records SET value = CAST('{\"in\":2}' AS BLOB) WHERE key = 'k3'",
+        "UPDATE records SET timestamp = timestamp + 1 WHERE key = 'k3'",
+        "UPDATE records SET value = NULL WHERE key = 'k3'",
+        "UPDATE streams SET next = next + 1 WHERE topic = 'traffic.deltas'",
+        "UPDATE streams SET next = 'x' WHERE topic = 'traffic.deltas'",
+        "UPDATE streams SET first = 1 WHERE topic = 'traffic.deltas'",
+        "UPDATE streams SET next = 0 WHERE topic = 'quota.state'",
+        "DELETE FROM streams WHERE topic = 'quota.enforcements'",
+        "DELETE FROM properties WHERE name = 'partitions'",
+        "UPDATE latest SET value = CAST('2' AS BLOB)",
+        "DROP TABLE latest",
+    ],
+)
+async def test_changed_from_outside(tmp_path: Path, damage: str) -> None:
+    """Whatever is missing or changed in the file is told, with its name, and never read as if it were whole."""
+    path = tmp_path / "log.db"
+    log = await SqliteLog.open(path, clock=SystemClock())
+    await log.append(DELTAS, 0, [Message(b"k%d" % number, b'{"in":1}') for number in range(10)])
+    await log.append(STATE, 0, [Message(b"meta", b"1")])
+    await log.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        assert connection.execute(damage.replace("key = '", "key = x'").replace("x'k", "x'6b3")).rowcount != 0
+    with pytest.raises(Corrupt, match=rf"^{path}: .*(restore a backup|no such table)"):
+        await read_everything(path)
+
+
+async def read_everything(path: Path) -> None:
+    log = await SqliteLog.open(path, clock=SystemClock())
+    try:
+        await read_all(log, DELTAS, 0)
+        await log.snapshot(STATE, 0)
+    finally:
+        await log.close()
+
+
 # ---------------------------------------------------------------- in use
 
 
@@ -246,29 +287,27 @@ def test_warped_time_waits_for_the_disk(tmp_path: Path) -> None:
 
 
 async def test_backup_while_in_use(tmp_path: Path) -> None:
-    """A backup taken under load is a log as of one instant: all that was there, and a prefix of what came meanwhile."""
+    """A backup is a log as of one instant: it has what was there when it began, and nothing of what came meanwhile."""
     path, target = tmp_path / "log.db", tmp_path / "copy.db"
     log = await SqliteLog.open(path, clock=SystemClock(), exclusive=True)
-    await log.append(DELTAS, 0, [Message(b"k", os.urandom(10_000))] * 1000)
-    before = (await log.bounds(DELTAS, 0))[1]
-    seen: list[tuple[int, int]] = []
+    written = [Message(b"k", os.urandom(10_000)) for _ in range(2000)]
+    await log.append(DELTAS, 0, written)
     loop = asyncio.get_running_loop()
-    copying = loop.run_in_executor(None, backup, path, target, lambda done, whole: seen.append((done, whole)))
-    appended = 0
-    while not copying.done():
-        await log.append(DELTAS, 0, messages(str(appended)))
-        appended += 1
-    await copying
-    assert appended > 0
-    await log.append(DELTAS, 0, messages("after"))
+    seen: list[tuple[int, int]] = []
+
+    def progress(done: int, whole: int) -> None:
+        seen.append((done, whole))
+        if len(seen) <= 5:
+            asyncio.run_coroutine_threadsafe(log.append(DELTAS, 0, messages("meanwhile")), loop).result()
+
+    await asyncio.to_thread(backup, path, target, progress)
+    assert len(await read_all(log, DELTAS, 0)) > len(written) + 1
     await log.close()
     assert len(seen) > 1
-    assert seen[-1][0] == seen[-1][1] > 1000
     assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1] > 2000
     copy = await SqliteLog.open(target, clock=SystemClock(), exclusive=True)
-    records = await read_all(copy, DELTAS, 0)
-    assert before <= len(records) <= before + appended
-    assert values(records[before:]) == [str(number) for number in range(len(records) - before)]
+    assert [record.value for record in await read_all(copy, DELTAS, 0)] == [message.value for message in written]
     await copy.close()
     assert not [name for name in os.listdir(tmp_path) if "partial" in name]
 
