@@ -90,8 +90,8 @@ def test_decisions_and_state() -> None:
     assert all({"key", "checkpoint", "extras"} < one.keys() for one in pages)
     (meta,) = [one["value"] for one in state if one["key"] == "meta"]
     assert meta["next_offset"] == 4
-    waiting = [one["waiting"]["reason"] for one in state if "waiting" in one and "reason" in one["waiting"]]
-    assert waiting == ["registered", "exceeded"]
+    append(STATE, 0, [Message(b"out/9", json.dumps(["vm1/1", json.dumps(changes[2]), []]).encode())])
+    assert tail(STATE, "--partition", "0")[-1] == {"key": "out/9", "waiting": changes[2]}
     assert "use `quota-stream service show`" in call("tail", STATE, "--service", "vm1/1", status=2).stderr
 
 
