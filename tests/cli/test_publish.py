@@ -40,7 +40,7 @@ def published(messages: dict[int, list[Message]]) -> dict[int, list[object]]:
         ('{"service":"vm1/1","start":1,"end":2,"in":-1,"out":1}', "in is out of bounds: -1; "),
         ('{"service":"vm1/1","start":1,"end":2,"in":"1","out":1}', "in is not an integer; "),
         ('{"service":"vm1/1","start":1,"end":1e99,"in":1,"out":1}', "end is not an integer; "),
-        (f'{{"service":"vm1/1","start":1,"end":{NOW + 3_600_001},"in":1,"out":1}}', "end lies too far ahead: "),
+        (f'{{"service":"vm1/1","start":{T0},"end":{NOW + 3_600_001},"in":1,"out":1}}', "end lies too far ahead: "),
         ('{"type":"registration","service":"vm1/1"}', "plans are not a list of names; "),
         ('{"type":"plans","version":1,"plans":{"p":{}}}', "plans are wrong: "),
         ('{"type":"batch","services":["a/1"],"start":1,"end":2,"in":[1,2],"out":[1]}', "no batch: in has 2 elements"),
