@@ -18,7 +18,7 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 def room_for(count: int, room: int) -> int:
     """How many rows to have when `count` are needed and there is room for `room`."""
-    return room if count <= room else max(_LEAST_ROOM, count, room + room // 2)
+    return room if count <= room else max(_LEAST_ROOM, count, room + room // 8)
 
 
 def column(room: int, dtype: DTypeLike, fill: int = 0) -> NDArray[Any]:
