@@ -264,9 +264,16 @@ def comparison_records(compared: Sequence[Comparison]) -> list[Message]:
     return [Message(f"comparison/{one.service}".encode(), orjson.dumps(one._asdict())) for one in compared]
 
 
+async def bring_plans(parts: Parts) -> None:
+    """Put the configuration's plans in force, if it has any; those that are in the log stay otherwise."""
+    if parts.config.plans:
+        version = await plans.apply(parts.log, parts.config.plans, parts.partition_of)
+        log_.info("plans.in_force", version=version, plans=list(parts.config.plans))
+
+
 async def work_together(parts: Parts, stop: asyncio.Event) -> None:
     """All roles until `stop`; what one of them cannot get over ends all of them, and is raised."""
-    await plans.apply(parts.log, parts.config.plans, parts.partition_of)
+    await bring_plans(parts)
     listings = {name: Listings(platform) for name, platform in parts.platforms.items()}
     roles = [tracking(parts, stop)]
     if parts.platforms:
@@ -282,7 +289,7 @@ async def work_together(parts: Parts, stop: asyncio.Event) -> None:
 
 async def drain(parts: Parts) -> None:
     """Track what is in the log now, then return."""
-    await plans.apply(parts.log, parts.config.plans, parts.partition_of)
+    await bring_plans(parts)
     ends = {number: (await parts.log.bounds(DELTAS, number))[1] for number in range(parts.log.partitions)}
     await tracking(parts, asyncio.Event(), ends)
 
