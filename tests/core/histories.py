@@ -221,7 +221,7 @@ class Author:
         name = SERVICES[step.service]
         value: Json = {"type": "adjustment", "service": name, "kind": step.kind, "by": "anna", "why": "because"}
         self.ids += not step.repeats
-        value["id"] = f"id{self.ids}"
+        value["id"] = f"{name}/{self.ids}"
         value["plan"] = None if step.plan is None else self.named([step.plan])[0]
         if step.kind == "pin":
             value["profile"] = PROFILES[step.profile]

@@ -16,6 +16,8 @@ ZONES = (
     "America/Havana",  # no midnight in March, two in November
     "Asia/Kolkata",
     "Australia/Lord_Howe",  # half an hour of daylight saving
+    "America/St_Johns",  # in 2010 the clock went back at one minute past midnight
+    "Pacific/Apia",  # went without 30 December 2011
 )
 BEGINNINGS = (
     1_764_547_200_000,  # 2025-12-01 00:00 UTC
@@ -24,6 +26,8 @@ BEGINNINGS = (
     1_761_433_200_000,  # 2025-10-25 23:00 UTC
     1_741_492_800_000,  # 2025-03-09 04:00 UTC: an hour before Havana's missing midnight
     1_709_164_800_000,  # 2024-02-29 00:00 UTC
+    1_289_091_600_000,  # 2010-11-07 01:00 UTC
+    1_325_152_800_000,  # 2011-12-29 10:00 UTC
     1_000,
 )
 SERVICES = ("vm1/1", "vm1/2", "vm2/1")
@@ -67,7 +71,7 @@ def profiles(draw: st.DrawFn, periods: bool) -> list[dict[str, Any]]:
         above, below = names[:place], names[place + 1 :]
         down = draw(st.sampled_from([below[0], below[0], below[-1]])) if below else None
         up = None
-        if above and draw(st.integers(0, 9)):
+        if above and draw(st.integers(0, 9)) > 0:
             limits = sorted(draw(st.sets(st.sampled_from([1, QUOTA // 4, QUOTA // 2, QUOTA]), max_size=2)))
             thresholds = [[limit, draw(st.sampled_from(above))] for limit in limits]
             up = {"below": thresholds, "else": draw(st.sampled_from(above)) if draw(st.booleans()) else None}
@@ -100,7 +104,7 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-plan_sets = st.dictionaries(st.sampled_from(PLANS), plans(), min_size=1, max_size=2)
+plan_sets = st.dictionaries(st.sampled_from(PLANS), plans(), min_size=1, max_size=3)
 
 # ---------------------------------------------------------------- how long, how much
 
@@ -124,7 +128,7 @@ spans = st.one_of(
 amounts = st.one_of(
     st.just(0),
     st.sampled_from([1, QUOTA // 4, QUOTA // 2, QUOTA - 1, QUOTA, QUOTA + 1, 3 * QUOTA]),
-    st.sampled_from([QUOTA, QUOTA + 1, 2 * QUOTA]),
+    st.sampled_from([QUOTA, QUOTA + 1, 2 * QUOTA, QUOTA, QUOTA + 1, 2 * QUOTA, 1 << 50]),
     st.integers(0, 2 * QUOTA),
 )
 bytes_of_both = st.one_of(st.tuples(amounts, st.just(0)), st.tuples(amounts, amounts))
@@ -246,7 +250,7 @@ polls = st.builds(
 registrations = st.builds(
     Register,
     services,
-    st.sampled_from([(0,), (0, 1), (1, 0), (1,), ()]),
+    st.sampled_from([(0,), (0, 1), (1, 0), (1,), (), (2, 0, 1)]),
     st.sampled_from([None, None, 0, 1]),
     st.sampled_from([(QUOTA, 1), (7, 31), (QUOTA, 15), (None, 2), (3, None)]),
     maybe_span,
@@ -261,7 +265,7 @@ adjustments = st.builds(
     Adjust,
     services,
     st.sampled_from(["credit", "credit", "exempt", "pin", "unpin", "reset"]),
-    st.sampled_from([None, 0, 1]),
+    st.sampled_from([None, 0, 1, 2]),
     st.integers(0, 3),
     st.sampled_from([QUOTA, 1, 10 * QUOTA, QUOTA // 2, None]),
     maybe_span | spans,

@@ -222,7 +222,9 @@ class Ladder:
     def replan(self, plan: dict[str, Any], now: int) -> None:
         """A changed plan, at the service's time: the bytes go over slice by slice, the way up is looked at afresh."""
         old_slices, old_window = self.window(now, now), self.plan["window"]
+        warned = self.warned_in == self.warning_period(now)
         self.plan, self.up_judged = plan, LONG_AGO
+        self.warned_in = self.warning_period(now) if warned else None
         if not self.has(self.profile):
             self.enter(self.first, now, now)
         if self.pin is not None and not self.has(self.pin[0]):
