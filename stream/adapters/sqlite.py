@@ -72,8 +72,9 @@ class SqliteLog:
         """Open the file at `path`, or make it.
 
         `exclusive`: as the one `run` on it, which also removes what is older than `retention_ms` (of the topics named;
-        the others as in RETENTION_MS), a little after some of the commits.  `partitions` is fixed when the file is made; None takes what there is, or 1.
-        `poll_s`: how often to look for what other processes append; None for never.
+        the others as in RETENTION_MS), a little after some of the commits.  `partitions` is fixed when the file is
+        made; None takes what there is, or 1.  `poll_s`: how often to look for what other processes append; None for
+        never.
         Raises InUse, Misconfigured, Corrupt, Unavailable with what to do.
         """
         opened = cls(path, clock, {**RETENTION_MS, **(retention_ms or {})})

@@ -7,7 +7,6 @@ import contextlib
 import os
 import random
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -121,8 +120,8 @@ async def test_kills_lose_nothing(tmp_path: Path) -> None:
         await log.close()
 
 
-async def test_stopped_writer(tmp_path: Path) -> None:
-    """A process that is stopped, then taken over and continued, is killed by nobody and spoils nothing."""
+async def test_an_owner_in_another_process_is_fenced(tmp_path: Path) -> None:
+    """A process that is taken over in the midst of its work finds out at its next write, and spoils nothing."""
     path = tmp_path / "log.db"
     async with process("work", path) as worker:
         assert await line_of(worker) == "working"
@@ -322,14 +321,3 @@ async def test_damage_is_never_read(tmp_path: Path, seed: int) -> None:
             told.append(error)
     assert len(told) > 3
     assert {type(error) for error in told} <= {Corrupt, Misconfigured, Truncated}
-
-
-async def test_sigterm_of_a_holder(tmp_path: Path) -> None:
-    """A holder that is asked to end leaves a file that the next one opens."""
-    path = tmp_path / "log.db"
-    async with process("hold", path) as holder:
-        assert await line_of(holder) == "holding"
-        holder.send_signal(signal.SIGTERM)
-        await holder.wait()
-    log = await SqliteLog.open(path, clock=SystemClock(), exclusive=True)
-    await log.close()
