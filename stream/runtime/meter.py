@@ -102,7 +102,7 @@ class Meter:
             return  # somebody else's intervals, or another time zone
         self.oldest = current.start
         self.totals = {current.start: (current.in_, current.out)}
-        if previous is None or backfilling or previous.start != anchors.of(current.start - 1):
+        if previous is None or previous.start != anchors.of(current.start - 1):
             return
         self.oldest, self.passed = previous.start, current.start
         self.totals[previous.start] = (previous.in_, previous.out)
@@ -135,7 +135,7 @@ class Meter:
         if not known and not (final or self.passed >= end or (reading.finished and self.counted == 0)):
             return None
         if known:
-            self._extend(known, reading, stopped=stopped and not final)
+            self._extend(known, reading, complete=stopped or final)
         if reading.finished:
             self._finish(calendar, end, now, final=final)
         return self._deltas(reading, known)
@@ -144,10 +144,11 @@ class Meter:
         edges = calendar.windows.edges(self.plans, self.anchor_day, max(anchor, min(self.counted, end)), end, upto)
         return Reading(anchor, (*edges, end), finished)
 
-    def _extend(self, known: list[Traffic], reading: Reading, *, stopped: bool) -> None:
-        """Let the newest total reach as far as anything was published already (else it could not grow any more)."""
+    def _extend(self, known: list[Traffic], reading: Reading, *, complete: bool) -> None:
+        """Let the newest total reach to the end if no more is to come, and else as far as anything was published:
+        a total with an earlier end could not grow any more."""
         end, in_, out = known[-1]
-        reaches = reading.ends[-1] if stopped else min(reading.ends[-1], self.counted)
+        reaches = reading.ends[-1] if complete else min(reading.ends[-1], self.counted)
         if end < reaches:
             known.append(Traffic(reaches, in_, out))
         self.totals[reading.start] = (in_, out)
