@@ -23,7 +23,7 @@ ALLOWED = {
     "stream.ports": ("stream.core",),
     "stream.runtime": ("stream.core", "stream.wire", "stream.ports"),
     "stream.adapters": ("stream.core", "stream.ports"),
-    "stream.simulator": ("stream.core", "stream.adapters.clock"),
+    "stream.simulator": ("stream.core", "stream.adapters.clock", "stream.web.serving"),
     "stream.metrics": ("stream", "stream.core", "stream.ports", "stream.runtime"),
     "stream.web": ("stream", "stream.core", "stream.wire", "stream.ports", "stream.metrics"),
     "stream.config": ("stream.core", "stream.ports"),
