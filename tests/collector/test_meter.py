@@ -166,3 +166,49 @@ def test_every_byte_is_counted_once(
     assert row.current.end >= collected.now - 12 * HOUR
     first = row.deltas[0][0]
     assert row.accepted[0] - row.current.in_ == collected.steps.bytes_between(first, row.current.start)
+
+
+def a_meter(current: Anchor, previous: Anchor | None, now: int, *, backfilling: bool = False) -> tuple[Calendar, Meter]:
+    """A meter that goes on from this state."""
+    shared = calendar(1)
+    meter = Meter.begin(shared, service=SERVICE, place=0, plans=("hour",), anchor_day=None, upto=now)
+    meter.resume(shared, current, previous, backfilling=backfilling, now=now)
+    return shared, meter
+
+
+def test_the_day_before_is_read_before_it_is_displaced() -> None:
+    """After a night away, the day before the tracker's current one is read once more, then the rest, oldest first."""
+    days = [local(f"2026-03-{day}") for day in (14, 15, 16)]
+    now = days[2] + HOUR
+    shared, meter = a_meter(Anchor(days[1], days[1] + 3 * HOUR, 5, 5), Anchor(days[0], days[1], 7, 7), now)
+    starts = []
+    while (reading := meter.next(shared, now, now)) is not None:
+        starts.append(reading.start)
+        meter.took(shared, reading, [Traffic(reading.ends[-1], 9, 9)], now, stopped=False)
+    assert starts == days
+
+
+def test_a_day_without_numbers_holds_back_the_next_until_it_is_final() -> None:
+    """Its numbers may come late, and could not be taken once the next day is begun."""
+    yesterday, today = local("2026-03-15"), local("2026-03-16")
+    for now, starts in ((today + HOUR, [yesterday]), (today + 7 * HOUR, [yesterday, today])):
+        shared, meter = a_meter(Anchor(local("2026-03-14"), yesterday, 5, 5), None, now)
+        meter.oldest = yesterday
+        read = []
+        while (reading := meter.next(shared, now, now)) is not None:
+            read.append(reading.start)
+            if meter.took(shared, reading, None, now, stopped=False) is None:
+                break
+        assert read == starts
+
+
+def test_numbers_below_what_was_published_still_grow() -> None:
+    """The platform has forgotten its newest points: an earlier end could add nothing, so the end stays."""
+    today = local("2026-03-16")
+    now = today + 5 * HOUR
+    shared, meter = a_meter(Anchor(today, today + 4 * HOUR, 50, 50), None, now)
+    reading = meter.next(shared, now, now)
+    assert reading is not None
+    deltas = meter.took(shared, reading, [Traffic(today + HOUR, 60, 60)], now, stopped=False)
+    assert deltas is not None
+    assert [(delta.end, delta.in_) for delta in deltas] == [(today + HOUR, 60), (today + 4 * HOUR, 60)]
