@@ -48,6 +48,7 @@ def page_of(held: Services, number: int) -> Page:
     }
     for place, table in enumerate(tables):
         own = ladder_rows_of(held, rows, table)
+        assert (table.total[own] == table.ring[:, own].sum(axis=0)).all(), f"sums of {table.plan.name} are off"
         columns |= {f"{place}/{name}": getattr(table, name)[..., own] for name in ladders.COLUMNS if name != "service"}
         rare = [[at, table.rare[row].to_json()] for at, row in enumerate(own.tolist()) if row in table.rare]
         extras["rare"].append(rare)

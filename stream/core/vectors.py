@@ -161,8 +161,6 @@ class _Step:
         """
         special = self._waiting(_most(self.before, self.columns.end))
         adds = (more_in | more_out) > 0
-        if not self.columns.backfill:
-            special |= adds & np.less_equal(self.columns.end, self.before)
         for part in self.group.parts:
             special |= self._may_matter(part, since, _amount(part.table, more_in, more_out), adds)
         places = np.flatnonzero(special)

@@ -249,6 +249,45 @@ class TestClippedAndLate:
         assert (ledger.accepted, ledger.counted, ledger.late, ledger.clipped) == (45_000, 40_000, 5_000, 0)
         assert feed.plan("p").amounts == (10_000, 10_000, 0)
 
+    def test_bytes_before_a_way_up_are_clipped(self) -> None:
+        """Also those of a delta that begins before it and comes after it."""
+        feed = Feed(p=small())
+        feed.register("p")
+        feed.delta(T0, T0 + 1000, 5000)
+        feed.watermark(T0 + 11_500)
+        feed.delta(T0 + 1000, T0 + 12_000, 1100)
+        ledger = feed.plan("p").ledger
+        assert (ledger.counted, ledger.late, ledger.clipped) == (510_000, 0, 100_000)
+        assert feed.plan("p").amounts == (0, 10_000, 0)
+
+    def test_a_watermark_makes_late(self) -> None:
+        """It moves the service's time like a delta."""
+        feed = Feed(p=small())
+        feed.register("p")
+        feed.watermark(T0 + 10_000)
+        feed.delta(T0, T0 + 7000, 70)
+        assert feed.plan("p").ledger.late == 7_000
+        feed.delta(T0, T0 + 10_000, 100)
+        assert (feed.plan("p").ledger.late, feed.plan("p").ledger.counted) == (7_000, 3_000)
+
+
+class TestWarnings:
+    def test_at_exactly_so_many_percent(self) -> None:
+        """Of the quota with credit; once per entry into the profile."""
+        feed = Feed(p=small(warn=50))
+        feed.register("p")
+        feed.adjust("credit", bytes=200)
+        assert moves(feed.delta(T0, T0 + 1000, 599)) == []
+        assert moves(feed.delta(T0, T0 + 1500, 600)) == [(T0 + 1500, "warning", "fast", 50)]
+        assert moves(feed.delta(T0, T0 + 1600, 601)) == []
+
+    def test_none_with_a_step_down(self) -> None:
+        """The fall says it all; in the new profile a warning may come."""
+        feed = Feed(p=small(warn=50))
+        feed.register("p")
+        assert moves(feed.delta(T0, T0 + 1000, 1001)) == [(T0 + 1000, "exceeded", "fast", "slow")]
+        assert moves(feed.delta(T0 + 1000, T0 + 2000, 501)) == [(T0 + 2000, "warning", "slow", 50)]
+
 
 class TestRests:
     def test_exempt_counts_on_and_is_judged_at_its_end(self) -> None:
@@ -364,10 +403,27 @@ class TestResetByHand:
         assert feed.view().speed == Speed(100, 100)
 
 
+def climbing() -> Feed:
+    """In the lowest of three profiles until second 11: there a full window keeps the way up shut."""
+    plan = small()
+    fast, slow = plan["profiles"]
+    middle = slow | {"name": "middle", "down": "slow", "stay": 1000}
+    plan["profiles"] = [fast | {"down": "slow"}, middle, slow | {"up": {"below": [], "else": "middle"}}]
+    feed = Feed(p=plan)
+    feed.register("p", at=0)
+    feed.delta(0, 1000, 5000)
+    feed.delta(1000, 9000)
+    feed.delta(9000, 10_000, 1200)
+    assert feed.delta(10_000, 11_000) == []
+    return feed
+
+
 class TestEndless:
+    """Slice edges at which the way up is certain to stay shut are passed over, and no others."""
+
     @pytest.mark.parametrize("on_change", ["reset", "keep"])
     def test_a_delta_of_half_a_century_is_judged_in_no_time(self, on_change: str) -> None:
-        """Edges at which the way up is certain to stay shut are passed over; the last ones and what follows are not."""
+        """What follows it is judged as ever."""
         feed = Feed(p=small(on_change=on_change))
         feed.register("p", at=0)
         feed.delta(0, 1000, 5000)
@@ -377,11 +433,20 @@ class TestEndless:
         assert feed.plan("p").usage_bytes == 1200
         assert moves(feed.watermark(T0 + 9000)) == [(T0 + 1000, "stay_over", "slow", "fast")]
 
-    def test_the_way_up_opens_where_the_delta_begins_to_be_alone(self) -> None:
-        """What was in the window before it slides out at the edges that are judged one by one."""
+    def test_not_while_the_window_still_holds_what_was_before(self) -> None:
+        """600 bytes a second keep the way up shut, but not where the window is half empty; nor just after a reset."""
+        assert moves(climbing().delta(11_000, T0 + 500, (T0 + 500 - 11_000) * 6 // 10)) == [
+            (12_000, "stay_over", "slow", "middle"),
+            (13_000, "stay_over", "middle", "fast"),
+            (T0 + 500, "exceeded", "fast", "slow"),
+        ]
+
+    def test_a_hundredth_of_a_byte_decides(self) -> None:
+        """The sum of the same traffic is now one number, now the next; one of them is below the quota."""
         feed = Feed(p=small())
         feed.register("p", at=0)
         feed.delta(0, 1000, 5000)
-        feed.delta(1000, 10_500, 9_500)
-        feed.delta(10_500, 11_000, 3000)
-        assert moves(feed.delta(11_000, T0, (T0 // 1000 - 11) * 300)) == [(13_000, "stay_over", "slow", "fast")]
+        feed.delta(1000, 10_000)
+        feed.delta(10_000, 11_000, 2000)
+        rise = feed.delta(11_000, 411_000, 199_999)
+        assert moves(rise)[0] == (13_000, "stay_over", "slow", "fast")

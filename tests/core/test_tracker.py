@@ -129,8 +129,19 @@ class TestTime:
         feed.watermark(T0 + 30_000)
         feed.register("p", source="other")
         assert feed.view().time == T0 + 30_000
-        feed.delta(T0, T0 + 40_000, 1)
+        feed.delta(T0, T0 + 1000, 5)
+        assert feed.plan("p").ledger.late == 500
+        feed.delta(T0, T0 + 40_000, 6)
         assert feed.view().time == T0 + 40_000
+
+    def test_what_is_overdue_is_made_up_for_at_the_services_time(self) -> None:
+        """Instants never go back: a service that comes under a further watermark goes up there."""
+        feed = Feed(p=small())
+        feed.register("p")
+        feed.delta(T0, T0 + 1000, 5000)
+        feed.watermark(T0 + 50_000, source="other")
+        feed.register("p", source="other")
+        assert moves(feed.watermark(T0 + 60_000, source="other")) == [(T0 + 50_000, "stay_over", "slow", "fast")]
 
     def test_sources_are_limited(self) -> None:
         """A publisher that invents sources is stopped."""
@@ -150,6 +161,14 @@ class TestTime:
         assert feed.watermark(T0 + 2500) == []
         assert moves(feed.delta(T0, T0 + 3000, 5000)) == [(T0 + 3000, "exceeded", "fast", "slow")]
         assert not feed.view().backfilling
+
+    def test_a_repeat_with_the_mark_is_a_backfill_too(self) -> None:
+        """Whatever it adds."""
+        feed = Feed(p=small())
+        feed.register("p")
+        feed.delta(T0, T0 + 1000, 5)
+        feed.delta(T0, T0 + 500, 5, backfill=True)
+        assert feed.view().backfilling
 
 
 class TestPlansThatChange:
@@ -204,6 +223,17 @@ class TestPlansThatChange:
         less = small()
         less["profiles"][0]["quota"] = 500
         assert moves(feed.plans(2, p=less)) == [(T0 + 1000, "exceeded", "fast", "slow")]
+
+    def test_a_shorter_stay_opens_the_way_up_at_the_next_event(self) -> None:
+        """At the service's time, even if the event itself is older."""
+        feed = Feed(p=small())
+        feed.register("p")
+        feed.delta(T0, T0 + 1000, 1001)
+        feed.delta(T0 + 1000, T0 + 9000)
+        shorter = small()
+        shorter["profiles"][1]["stay"] = 1000
+        assert feed.plans(2, p=shorter) == []
+        assert moves(feed.watermark(T0 + 3000)) == [(T0 + 9000, "stay_over", "slow", "fast")]
 
     def test_other_weights_leave_the_ledger_as_it_was(self) -> None:
         """From then on they count."""
@@ -413,6 +443,14 @@ class TestKept:
         assert feed.tracker.dirty_pages() == []
         feed.delta(T0 + 60_000, T0 + 70_000, 1, service="vm1/301")
         assert [page.key for page in feed.tracker.dirty_pages()] == ["1"]
+
+    def test_a_delta_that_only_counts_is_written_too(self) -> None:
+        """Nothing happened but more bytes."""
+        feed = Feed(p=small())
+        feed.register("p")
+        feed.tracker.clean()
+        feed.delta(T0, T0 + 1000, 1)
+        assert [page.key for page in feed.tracker.dirty_pages()] == ["0"]
 
     def test_incremental_pages_are_enough(self) -> None:
         """The latest of each key, whenever it was written."""
