@@ -12,6 +12,7 @@ what is whole: the former checkpoint's before meta, this one's after it.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -25,9 +26,12 @@ from stream.core.tracker import Tracker
 from stream.ports import MAX_RECORD_BYTES, STATE, Log, Message
 
 META = b"meta"
+OUT = b"out/"
 FORMAT = 1
 PART_BYTES = MAX_RECORD_BYTES - 1024
 OTHER = {"a": "b", "b": "a"}
+SECOND = re.compile(rb"(ids/)?\d+/b/\d+")
+"""Keys that the first checkpoint does not write."""
 
 
 class Place(NamedTuple):
@@ -90,6 +94,10 @@ class State:
             self._published.append(_out_key(self.outbox_start))
             self.outbox_start += 1
 
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Published entries of a checkpoint that was torn before it removed them; the next one does."""
+        self._published.extend(keys)
+
     def _meta(self, number: int, places: Mapping[str, Place], outbox_end: int) -> bytes:
         return orjson.dumps(
             {
@@ -107,10 +115,18 @@ def restore(snapshot: Mapping[bytes, bytes], partition: int, partition_of: Calla
     """The state that the snapshot's meta names, and exactly that.  Raises Corrupt if anything is missing or differs."""
     raw = snapshot.get(META)
     if raw is None:
-        if any(key.startswith(b"out/") for key in snapshot):
-            raise Corrupt(f"{STATE}/{partition}: outbox entries but no meta record; restore a backup")
+        if any(SECOND.fullmatch(key) for key in snapshot):  # a torn first checkpoint leaves none of these
+            raise Corrupt(f"{STATE}/{partition}: pages of a later checkpoint but no meta record; restore a backup")
         return State(Tracker(partition, partition_of))
-    meta = _meta_of(raw, partition)
+    try:
+        return _restore(_meta_of(raw, partition), snapshot, partition, partition_of)
+    except (ValueError, LookupError, TypeError) as error:
+        raise Corrupt(f"{STATE}/{partition}: the meta record is damaged ({error!r}); restore a backup") from error
+
+
+def _restore(
+    meta: Mapping[str, Any], snapshot: Mapping[bytes, bytes], partition: int, partition_of: Callable[[str], int]
+) -> State:
     places = {key: Place(*place) for key, place in meta["pages"].items()}
     pages = (_page(snapshot, partition, key, place) for key, place in places.items())
     state = State(Tracker.restore(partition, partition_of, meta["tracker"], pages))
@@ -123,6 +139,7 @@ def restore(snapshot: Mapping[bytes, bytes], partition: int, partition_of: Calla
         if packed is None:
             raise Corrupt(f"{STATE}/{partition}: meta names outbox entry {number}, which is missing")
         state.outbox.append(_unpack(packed))
+    state.forget(key for key in snapshot if key.startswith(OUT) and int(key[len(OUT) :]) < state.outbox_start)
     return state
 
 
@@ -132,11 +149,8 @@ async def load(log: Log, partition: int, partition_of: Callable[[str], int]) -> 
 
 
 def _meta_of(raw: bytes, partition: int) -> dict[str, Any]:
-    try:
-        meta: dict[str, Any] = orjson.loads(raw)
-        version = meta["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Corrupt(f"{STATE}/{partition}: the meta record is damaged ({error}); restore a backup") from error
+    meta: dict[str, Any] = orjson.loads(raw)
+    version = meta["version"]
     if version > FORMAT:
         raise Corrupt(f"{STATE}/{partition}: format {version} is newer than this program ({FORMAT}); upgrade it")
     return meta
@@ -166,7 +180,7 @@ def _part_key(page: str, slot: str, part: int) -> bytes:
 
 
 def _out_key(number: int) -> bytes:
-    return f"out/{number}".encode()
+    return OUT + b"%d" % number
 
 
 def _pack(message: Message) -> bytes:

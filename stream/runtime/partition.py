@@ -13,12 +13,19 @@ from stream.core.model import MAX_AHEAD_MS, Decision, QuotaWarning
 from stream.core.tracker import Tracker
 from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Lease, Log, Message, Record
 from stream.runtime.checkpoint import State, restore
+from stream.runtime.deadlines import taken_over
 
 APPENDED = "appended"
 """Header of an outcome: append time (ms) of the record that caused it, from which the enforcer measures its latency."""
 
 IDLE_S = 60.0
 """How long a read may wait for records before it looks up."""
+
+RESOLUTION_S = 0.001
+"""A timer of the loop may fire so much early: what is left then is no reason to wait again."""
+
+RESTORE_S = 300.0
+"""How long the log may take to give the whole state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,7 @@ class Due:
         self._at: float | None = None
 
     def note(self, *, decided: bool) -> None:
-        """Something was applied; `decided` if it brought an outcome."""
+        """Something was applied; `decided` if it brought what somebody may wait for."""
         delay_s = self._settings.decision_delay_s if decided else self._settings.checkpoint_every_s
         at = asyncio.get_running_loop().time() + delay_s
         self._at = at if self._at is None else min(self._at, at)
@@ -61,8 +68,11 @@ class Due:
 
     @property
     def in_s(self) -> float | None:
-        """Seconds from now, not below 0; None while nothing has changed."""
-        return None if self._at is None else max(0.0, self._at - asyncio.get_running_loop().time())
+        """Seconds from now, 0 when it is due; None while nothing has changed."""
+        if self._at is None:
+            return None
+        left_s = self._at - asyncio.get_running_loop().time()
+        return left_s if left_s > RESOLUTION_S else 0.0
 
 
 class Partition:
@@ -93,7 +103,7 @@ class Partition:
             self._dead_letters.append(Message(*wire.encode_dead_letter(DELTAS, self._lease.partition, letter)))
             self._observer.rejected(letter.reason)
         self._observer.applied(self._lease.partition, tracker, records[-1].timestamp)
-        self.due.note(decided=bool(drained.outcomes))
+        self.due.note(decided=bool(drained.outcomes or drained.dead_letters))
 
     async def checkpoint(self) -> None:
         """Make durable what was applied, then show it.  Dead letters first: nothing moves past them unsaid."""
@@ -140,32 +150,33 @@ async def own(
     Raises Fenced when another owner took over, Unavailable or TimeoutError when the log does not answer: drop
     everything and call it again.
     """
-    async with log.take_over("tracker", partition) as lease:  # 1 fences the former owner
-        snapshot = await lease.snapshot(STATE)  # 2 meta, and exactly the pages that it names
+    async with taken_over(log, "tracker", partition, deadline_s=settings.deadline_s) as lease:  # 1 fences the former
+        async with asyncio.timeout(RESTORE_S):
+            snapshot = await lease.snapshot(STATE)  # 2 meta, and exactly the pages that it names
         state = restore(snapshot, partition, lambda service: wire.partition_of(service, log.partitions))
         del snapshot
         observer.restored(partition, state.tracker)
         owned = Partition(log, lease, state, settings, observer)
         await owned.publish()  # 3 what was durable but perhaps not shown
-        async with _fetches(log, partition, state.tracker.next_offset) as fetch:
+        async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s) as fetch:
             while not stop.is_set() and (until is None or state.tracker.next_offset < until):
                 records = await fetch(stop, owned.due.in_s)
                 if records:
                     owned.apply(records)  # 4 pure
                 if owned.due.in_s == 0:
                     await owned.checkpoint()  # 5 dead letters, 6 pages, decisions, meta, 7 publish
-        if owned.due.in_s is not None:
+        while owned.due.in_s is not None:  # once more after the last decisions: then they are not shown again
             await owned.checkpoint()
 
 
 @asynccontextmanager
-async def _fetches(log: Log, partition: int, offset: int) -> AsyncIterator[_Fetch]:
+async def _fetches(log: Log, partition: int, offset: int, deadline_s: float) -> AsyncIterator[_Fetch]:
     """`await fetch(stop, timeout_s)`: the next records, or none when `stop` was set or the time is over.
 
     A read that is under way is kept from call to call, so that nothing is lost by looking away.
     """
     reader = log.read(DELTAS, partition, offset, wait_s=IDLE_S)
-    fetch = _Fetch(reader)
+    fetch = _Fetch(reader, IDLE_S + deadline_s)
     try:
         yield fetch
     finally:
@@ -173,8 +184,9 @@ async def _fetches(log: Log, partition: int, offset: int) -> AsyncIterator[_Fetc
 
 
 class _Fetch:
-    def __init__(self, reader: AsyncGenerator[Sequence[Record], None]) -> None:
+    def __init__(self, reader: AsyncGenerator[Sequence[Record], None], deadline_s: float) -> None:
         self._reader = reader
+        self._deadline_s = deadline_s
         self._read: asyncio.Task[Sequence[Record]] | None = None
 
     async def __call__(self, stop: asyncio.Event, timeout_s: float | None) -> Sequence[Record]:
@@ -191,7 +203,8 @@ class _Fetch:
         return read.result()
 
     async def _next(self) -> Sequence[Record]:
-        return await anext(self._reader)
+        async with asyncio.timeout(self._deadline_s):
+            return await anext(self._reader)
 
     async def close(self) -> None:
         if self._read is not None:

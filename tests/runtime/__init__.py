@@ -1,0 +1,1 @@
+"""Tests of the runtime over the log in memory, in warped time."""
