@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from stream import bootstrap
-from stream.cli.base import Command, examples, pass_config, run
+from stream.cli.base import Command, Invocation, examples, pass_config, pass_invocation, run
+from stream.cli.logs import configure_logs
 from stream.config.model import Config
 
 
@@ -38,13 +39,14 @@ def run_command(config: Config, *, drain: bool) -> None:
         "quota-stream demo --json | tail -1",
     ),
 )
-@click.option("--services", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many VMs.")
+@click.option("--services", type=click.IntRange(1, 10_000), default=12, show_default=True, help="How many VMs.")
 @click.option("--hours", type=click.FloatRange(1, 10_000), default=30.0, show_default=True, help="Of simulated time.")
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Same seed, same traffic and faults."
 )
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object.")
-def demo(services: int, hours: float, seed: int, *, as_json: bool) -> None:
+@pass_invocation
+def demo(invocation: Invocation, *, services: int, hours: float, seed: int, as_json: bool) -> None:
     """Watch it work, faster than time, with an audit.
 
     It runs against a simulated VMmanager; nothing is needed and nothing is left behind.  Exit status 1 if the audit
@@ -52,5 +54,7 @@ def demo(services: int, hours: float, seed: int, *, as_json: bool) -> None:
     """
     from stream import demo as shown  # it brings the simulator along, which no other command needs
 
+    if invocation.level is None:
+        configure_logs("error")  # its own lines tell what happens
     if not shown.demo(services=services, hours=hours, seed=seed, as_json=as_json):
         raise SystemExit(1)
