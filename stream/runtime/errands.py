@@ -194,9 +194,7 @@ class Errands:
             return None
         began_s = loop.time()
         service.told = False
-        await self._keep(
-            service, verdict.state
-        )  # 1 durable, or nothing is posted; a crash here: posted after the restart
+        await self._keep(service, verdict.state)  # 1 durable, or nothing is posted; a crash here: posted later
         if service.news or loop.time() - began_s > INTENT_S:
             return None
         try:

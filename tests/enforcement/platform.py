@@ -13,8 +13,11 @@ from stream.ports import Clock, Listing, Machine, TaskState, Traffic
 from tests.enforcement.speeds import express
 
 Call: TypeAlias = Literal["list", "set_speed", "task"]
-Effect: TypeAlias = Literal["unavailable", "refused", "hangs", "unanswered", "late", "task fails", "task endless"]
-"""`unanswered`: the work is done, the answer is lost.  `late`: the answer is lost, the work is done a minute later."""
+Effect: TypeAlias = Literal[
+    "unavailable", "refused", "hangs", "unanswered", "late", "task fails", "task endless", "ignored"
+]
+"""`unanswered`: the work is done, the answer is lost.  `late`: the answer is lost, the work is done a minute later.
+`ignored`: it says that the work is done, and does nothing."""
 
 
 class Post(NamedTuple):
@@ -71,12 +74,14 @@ class MemoryPlatform:
         loop = asyncio.get_running_loop()
         if effect == "late":
             loop.call_later(60.0, self._take_effect, post, "")
-        elif self.task_s == 0 or effect == "unanswered":
+        elif (self.task_s == 0 and effect != "ignored") or effect == "unanswered":
             self._take_effect(post, "")
         task = f"{service}#{len(self.posts)}"
         if self.task_s and effect is None:
             self._tasks[task] = "running"
             loop.call_later(self.task_s, self._take_effect, post, task)
+        if effect == "ignored":
+            self._tasks[task] = "complete"
         if effect == "task fails":
             self._tasks[task] = "failed"
         if effect == "task endless":

@@ -211,6 +211,24 @@ def test_a_refusal_is_not_repeated_until_something_changes() -> None:
     live(scenario)
 
 
+@pytest.mark.parametrize("task_s", [0.0, 5.0])
+def test_a_platform_that_says_done_and_does_nothing_is_not_asked_for_ever(task_s: float) -> None:
+    """Three repairs a day, then an alarm; the next day it may do better."""
+
+    async def scenario(world: World) -> None:
+        await world.registered(ONE, mbit(1000))
+        world.platform.task_s = task_s
+        world.platform.effects["set_speed"].extend(["ignored"] * 4)
+        world.start()
+        await world.decided(ONE, mbit(50))
+        await world.quiet(12 * 3600)
+        assert len(world.platform.posts) == 4
+        assert world.observed.standings[0] == {"left": 1}
+        await world.shows(ONE, mbit(50), within_s=13 * 3600)
+
+    live(scenario)
+
+
 def test_one_broken_service_holds_up_nobody_else() -> None:
     """Many whose tasks never end, and one that is fine."""
 

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import random
+from collections.abc import Mapping, Sequence
 
-from stream.core.enforced import Switches
-from stream.core.enforcement import DAY_MS
+from stream.core.enforced import Enforcement, Intent, Switches
+from stream.core.enforcement import DAY_MS, Due
 from stream.core.speed import ORIGINAL
+from stream.ports import Message
+from stream.runtime.errands import Errands, Service
+from stream.runtime.ledger import Ledger
 from tests.enforcement.speeds import mbit
-from tests.enforcement.world import World, live
+from tests.enforcement.world import START_MS, World, live
 
 ONE = "vm1/1"
+THROTTLED = Enforcement(
+    service=ONE,
+    incarnation=1,
+    original=mbit(1000),
+    intent=Intent(1, mbit(50), mbit(1000), START_MS),
+    settled=True,
+    ours=(mbit(50),),
+)
+
+
+class NoLease:
+    """Nothing is written here."""
+
+    partition = 0
+
+    async def snapshot(self, topic: str) -> Mapping[bytes, bytes]:
+        return {}
+
+    async def write(self, topic: str, messages: Sequence[Message]) -> None:
+        raise AssertionError("nothing is to be written")
 
 
 def test_what_changed_behind_our_back_is_found_within_five_minutes() -> None:
@@ -33,10 +57,30 @@ def test_what_changed_behind_our_back_is_found_within_five_minutes() -> None:
 
 
 def test_a_list_that_began_before_our_write_is_not_used_for_that_service() -> None:
-    """A comparison whose list was under way while we wrote would see a foreign writer where there is none."""
+    """It would show a foreign writer where there is none.  For other services the same list is good."""
 
     async def scenario(world: World) -> None:
-        world.pace = replace(world.pace, list_age_s=0)
+        world.platform.limits[ONE] = mbit(1000)
+        site = world.site(world.platform)
+        before = await site.observe(0)
+        written = Service(ONE, site, after=site.tick(), due=Due(1, 1, mbit(50)), state=THROTTLED)
+        other = Service(ONE, site, after=0, due=Due(1, 1, mbit(50)), state=THROTTLED)
+        errands = Errands(
+            Ledger(NoLease(), Switches(), deadline_s=1), world.clock, rng=random.Random(1), observer=world.observed
+        )
+        assert errands.look(written, before).act == "nothing"
+        assert errands.look(other, before).act == "intend"
+        after = await site.observe(written.after)
+        assert after.mark > written.after
+        assert errands.look(written, after).act == "intend"
+
+    live(scenario)
+
+
+def test_a_comparison_that_is_under_way_while_we_write_finds_nothing_wrong() -> None:
+    """Its list shows what was there before."""
+
+    async def scenario(world: World) -> None:
         await world.registered(ONE, mbit(1000), mbit(50))
         world.start()
         await world.shows(ONE, mbit(50))

@@ -65,6 +65,37 @@ def test_old_decisions_are_not_carried_out_again() -> None:
     live(scenario)
 
 
+def test_an_old_decision_is_not_carried_out_on_a_service_that_was_never_touched() -> None:
+    """The newest one is known from the tracker's state, though nothing had to be posted for it."""
+
+    async def scenario(world: World) -> None:
+        await world.registered(ONE, mbit(1000), mbit(10))
+        await world.decided(ONE, ORIGINAL)
+        world.start()
+        await world.quiet(10)
+        await world.show(ONE, 1, 1, mbit(10))
+        await world.quiet(700)
+        assert world.platform.posts == []
+
+    live(scenario)
+
+
+def test_the_decisions_among_which_controls_are_looked_for_are_not_carried_out() -> None:
+    """They are older than the tracker's state, which does not even know the service any more."""
+
+    async def scenario(world: World) -> None:
+        await world.registered(ONE, mbit(1000))
+        await world.decided(ONE, mbit(10))
+        for _ in range(3):
+            await world.append(b"x" * 400_000)  # what follows comes with a later fetch
+        await world.deregistered(ONE)
+        world.start()
+        await world.quiet(700)
+        assert world.platform.posts == []
+
+    live(scenario)
+
+
 def test_a_partition_is_served_without_the_others() -> None:
     """Each has an owner, a tail and records of its own; the lists are shared."""
 

@@ -189,8 +189,9 @@ class World:
         task = asyncio.create_task(work("enforcer", self.log, serve, stop, random.Random(3)))
         self._running.append((task, stop))
 
-    def _enforcer(self, platform: MemoryPlatform) -> Enforcer:
-        site = Site(
+    def site(self, platform: MemoryPlatform) -> Site:
+        """The platform as a new process sees it."""
+        return Site(
             platform,
             Listings(platform),
             self.rules,
@@ -200,9 +201,11 @@ class World:
             rng=random.Random(1),
             observer=self.observed,
         )
+
+    def _enforcer(self, platform: MemoryPlatform) -> Enforcer:
         return Enforcer(
             self.log,
-            [site],
+            [self.site(platform)],
             lambda number: self.load_due(number),
             clock=self.clock,
             rng=random.Random(2),
@@ -216,10 +219,11 @@ class World:
         await task
 
     async def kill(self) -> None:
-        """End the process at once."""
-        task, _ = self._running.pop()
-        task.cancel()
-        await asyncio.wait({task})
+        """End all processes at once."""
+        while self._running:
+            task, _ = self._running.pop()
+            task.cancel()
+            await asyncio.wait({task})
 
     async def restart(self) -> None:
         await self.kill()
@@ -298,7 +302,6 @@ def live(scenario: Callable[[World], Awaitable[None]], *, partitions: int = 1) -
             await scenario(world)
             assert world.violations == []
         finally:
-            while world._running:
-                await world.kill()
+            await world.kill()
 
     run_warped(main, start_ms=START_MS)
