@@ -14,7 +14,7 @@ from stream.demo.play import Play, Tampering
 from stream.demo.scenario import Scenario
 from stream.demo.stage import PlainStage, open_stage
 
-WATCHABLE_S = 30.0
+WATCHABLE_S = 25.0
 """On a terminal it takes at least about so long: one wants to see something."""
 
 
