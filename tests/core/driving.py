@@ -40,8 +40,10 @@ class Oracle(Partition):
 class Core:
     """A tracker with the decoder before it.  `outcomes` and `rejects` collect what it told."""
 
-    def __init__(self) -> None:
-        self.tracker = Tracker(0, partition_of)
+    def __init__(self, few: int = 1) -> None:
+        """`few` as of the tracker: with 1 all that can be is counted by columns."""
+        self.few = few
+        self.tracker = Tracker(0, partition_of, few=few)
         self.decoder = Decoder()
         self.pages: dict[str, bytes] = {}
         self.outcomes: list[Json] = []
@@ -67,7 +69,8 @@ class Core:
         self.pages |= {page.key: encode_page(page, 1) for page in self.tracker.dirty_pages()}
         self.tracker.clean()
         meta = orjson.loads(orjson.dumps(self.tracker.meta()))
-        self.tracker = Tracker.restore(0, partition_of, meta, [decode_page(page)[0] for page in self.pages.values()])
+        pages = [decode_page(page)[0] for page in self.pages.values()]
+        self.tracker = Tracker.restore(0, partition_of, meta, pages, few=self.few)
 
 
 def pieces(records: Sequence[Record], cuts: Iterable[int]) -> Iterator[Sequence[Record]]:

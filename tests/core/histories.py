@@ -259,6 +259,7 @@ class Author:
         changed: dict[str, Json] = {
             "reversed": {"start": end + 20},
             "empty": {"start": end + 10},
+            "too_long": {"start": max(0, end + 9 - 400 * DAY)},
             "negative": {"in": -1},
             "enormous": {"out": (1 << 50) + 1},
             "far_ahead": {"end": far},

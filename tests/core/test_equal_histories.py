@@ -42,9 +42,10 @@ def test_core_equals_oracle(draft: Draft, cuts: list[int]) -> None:
 
 @given(drafts, cuts, cuts)
 def test_cuts_and_restores_do_not_show(draft: Draft, cuts: list[int], restores: list[int]) -> None:
-    """One apply, many, one for each event, and a restore from the pages in between: the same in the same order."""
+    """One apply, many, one for each event, by rows or by columns, and a restore from the pages in between: the same in
+    the same order."""
     records = written(draft)
-    whole, cut, stored = Core(), Core(), Core()
+    whole, cut, stored = Core(), Core(few=8), Core()
     whole.take(records)
     for piece in pieces(records, cuts):
         cut.take(piece, event_by_event=True)

@@ -11,6 +11,7 @@ Json: TypeAlias = dict[str, Any]
 MAX_AHEAD_MS = 3_600_000
 MOST_BYTES = 1 << 50
 LAST_INSTANT = 1 << 48
+LONGEST_DELTA_MS = 400 * 86_400_000
 DELTA = ("service", "start", "end", "in", "out")
 
 
@@ -72,7 +73,7 @@ def batch(record: Json, appended: int) -> list[Element | Malformed]:
 
 def delta(record: Json, appended: int) -> Json:
     start, end = integer(record.get("start"), 0, LAST_INSTANT), integer(record.get("end"), 0, LAST_INSTANT)
-    if not start < end <= appended + MAX_AHEAD_MS:
+    if not start < end <= appended + MAX_AHEAD_MS or end - start > LONGEST_DELTA_MS:
         raise Wrong
     bytes_ = {way: integer(record.get(way), 0, MOST_BYTES) for way in ("in", "out")}
     return {"service": service(record), "start": start, "end": end, **bytes_, "backfill": flag(record.get("backfill"))}
