@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from stream.core.errors import Unavailable
-from stream.ports import Listing, Platform
+from stream.ports import Listing
 
 DEADLINE_S = 240.0
+
+
+class Lister(Protocol):
+    """As much of a Platform as is needed here."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def list(self) -> Listing: ...
 
 
 class Listings:
     """At most one list call is under way; all who can use its answer wait for it, and share its error."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Lister) -> None:
         self._platform = platform
         self._call: asyncio.Task[Listing] | None = None
 
