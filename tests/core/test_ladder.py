@@ -352,6 +352,16 @@ class TestCredit:
         ended = feed.watermark(T0 + 60_000)
         assert moves(ended)[0] == (T0 + 9000, "exceeded", "fast", "slow")
 
+    def test_it_does_not_move_the_way_up(self) -> None:
+        """Whether it ends before or after the stay."""
+        for size_ms in (1000, 4000):
+            feed = Feed(p=small(window={"kind": "sliding", "slice_ms": size_ms, "slices": 4}))
+            feed.register("p")
+            feed.delta(T0, T0 + 1000, 5000)
+            feed.adjust("credit", bytes=5, at=T0 + 500)
+            feed.delta(T0 + 1000, T0 + 5000)
+            assert moves(feed.watermark(T0 + 60_000)) == [(T0 + 11_000, "stay_over", "slow", "fast")]
+
     def test_a_kept_ladder_is_judged_anew_from_its_first_profile(self) -> None:
         """Stay notwithstanding; the move has the reason credit."""
         feed = Feed(p=keep())

@@ -360,19 +360,19 @@ class TestBatches:
         for service in ("vm1/1", "vm1/2"):
             feed.register("p", "q", service=service)
         outcomes = feed.batch(
-            ["vm1/2", "vm1/1", "vm1/2", "vm1/1"],
-            [T0, T0, T0 + 1000, T0 + 500],
-            [T0 + 1000, T0 + 500, T0 + 20_000, T0 + 1000],
-            [2000, 1, 0, 5000],
+            ["vm1/2", "vm1/2", "vm1/1", "vm1/1"],
+            [T0, T0 + 1000, T0, T0 + 500],
+            [T0 + 1000, T0 + 20_000, T0 + 500, T0 + 1000],
+            [2000, 0, 1001, 5000],
             [0, 0, 0, 0],
         )
         assert [(each.input.index, each.service, each.plan, each.at - T0) for each in outcomes] == [
             (0, "vm1/2", "p", 1000),
             (0, "vm1/2", "q", 1000),
-            (2, "vm1/2", "p", 11_000),
-            (2, "vm1/2", "q", 11_000),
-            (3, "vm1/1", "p", 1000),
-            (3, "vm1/1", "q", 1000),
+            (1, "vm1/2", "p", 11_000),
+            (1, "vm1/2", "q", 11_000),
+            (2, "vm1/1", "p", 500),
+            (2, "vm1/1", "q", 500),
         ]
         assert [each.revision for each in outcomes if isinstance(each, Decision)] == [2, 3, 4, 5, 2, 3]
 
