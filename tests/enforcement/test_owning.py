@@ -86,8 +86,9 @@ def test_the_decisions_among_which_controls_are_looked_for_are_not_carried_out()
     async def scenario(world: World) -> None:
         await world.registered(ONE, mbit(1000))
         await world.decided(ONE, mbit(10))
-        for _ in range(3):
+        for _ in range(11):
             await world.append(b"x" * 400_000)  # what follows comes with a later fetch
+        world.log.read_s = 20.0
         await world.deregistered(ONE)
         world.start()
         await world.quiet(700)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from stream.core.enforced import Enforcement
 from stream.core.errors import Unavailable
 from stream.core.model import Decision, Position, Reason
 from stream.core.speed import ORIGINAL, Speed
-from stream.ports import CHANGES, ENFORCEMENTS, Clock, Message
+from stream.ports import CHANGES, ENFORCEMENTS, Clock, Message, Record
 from stream.runtime.enforcer import Enforcer
 from stream.runtime.ledger import read
 from stream.runtime.listings import Listings
@@ -67,6 +68,8 @@ class AuditedLog(MemoryLog):
         """How many intents became durable, by service."""
         self.refuses: set[str] = set()
         """Topics that cannot be written to now."""
+        self.read_s = 0.0
+        """How long each fetch takes."""
         self.write_s = 0.0
         """How long a write takes."""
         self.slow_s: list[float] = []
@@ -78,6 +81,14 @@ class AuditedLog(MemoryLog):
         await asyncio.sleep(self.slow_s.pop(0) if self.slow_s else self.write_s)
         await super().write(lease, topic, messages)
         await asyncio.sleep(self.slow_s.pop(0) if self.slow_s else 0)
+
+    async def read(
+        self, topic: str, partition: int, offset: int, *, wait_s: float
+    ) -> AsyncGenerator[Sequence[Record], None]:
+        async with aclosing(super().read(topic, partition, offset, wait_s=wait_s)) as fetches:
+            async for fetch in fetches:
+                await asyncio.sleep(self.read_s)
+                yield fetch
 
     def _store(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         super()._store(topic, partition, messages)
