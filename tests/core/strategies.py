@@ -227,9 +227,9 @@ class Hostile:
 Step: TypeAlias = Delta | Batch | Poll | Register | Deregister | Watermark | Adjust | Apply | Hostile
 
 HOSTILE = (
-    "reversed", "empty", "too_long", "negative", "enormous", "far_ahead", "boolean", "float", "string", "null", "missing",
-    "beyond_64_bits", "list", "no_service", "unregistered", "elsewhere", "not_an_object", "unknown_type", "no_batch",
-    "plan_twice", "plan_unknown", "registered_ahead", "mark_ahead", "no_by", "kind_unknown",
+    "reversed", "empty", "negative", "enormous", "too_long", "far_ahead", "boolean", "float", "string", "null",
+    "missing", "beyond_64_bits", "list", "no_service", "unregistered", "elsewhere", "not_an_object", "unknown_type",
+    "no_batch", "plan_twice", "plan_unknown", "registered_ahead", "mark_ahead", "no_by", "kind_unknown",
 )  # fmt: skip
 
 services = st.integers(0, len(SERVICES) - 1)
