@@ -233,7 +233,7 @@ class TestPlansThatChange:
         shorter = small()
         shorter["profiles"][1]["stay"] = 1000
         assert feed.plans(2, p=shorter) == []
-        assert moves(feed.watermark(T0 + 3000)) == [(T0 + 9000, "stay_over", "slow", "fast")]
+        assert moves(feed.watermark(T0 + 1500)) == [(T0 + 9000, "stay_over", "slow", "fast")]
 
     def test_other_weights_leave_the_ledger_as_it_was(self) -> None:
         """From then on they count."""
