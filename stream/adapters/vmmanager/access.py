@@ -44,6 +44,10 @@ class Access:
             self._login.add_done_callback(_retrieve)
         return await asyncio.shield(self._login)
 
+    def distrust(self, refusal: Refused) -> None:
+        """A new token is not taken either: it is good for other requests, but for a while none renews it."""
+        self._hold(refusal)
+
     async def close(self) -> None:
         """Give back a token that we made, as far as that can be done soon."""
         if self._login is not None and not self._login.done():
@@ -66,13 +70,16 @@ class Access:
         try:
             token = await self._obtain(refused)
         except Refused as error:
-            self._refusal = error
-            self._held_until = asyncio.get_running_loop().time() + self._hold_s
-            self._hold_s = min(HOLD_LIMIT_S, 2 * self._hold_s)
+            self._hold(error)
             raise
         self._refusal, self._hold_s = None, HOLD_FIRST_S
         self._token = token
         return token
+
+    def _hold(self, refusal: Refused) -> None:
+        self._refusal = refusal
+        self._held_until = asyncio.get_running_loop().time() + self._hold_s
+        self._hold_s = min(HOLD_LIMIT_S, 2 * self._hold_s)
 
     async def _obtain(self, refused: str | None) -> str:
         name = self._client.name

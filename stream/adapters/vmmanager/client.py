@@ -102,7 +102,7 @@ class Client:
         size = settings.concurrency
         self._http = httpx.AsyncClient(
             transport=transport,
-            verify=_trust(name, settings),
+            verify=trust(name, settings),
             limits=httpx.Limits(max_connections=size, max_keepalive_connections=size, keepalive_expiry=30.0),
             timeout=None,  # one deadline over all of a request, below
             trust_env=False,  # whom a secret is sent to stands in the configuration alone
@@ -233,7 +233,8 @@ def _cause(error: Exception) -> str:
     return f"{replies.text(error)} ({type(error).__name__})" if str(error) else type(error).__name__
 
 
-def _trust(name: str, settings: VmmanagerSettings) -> ssl.SSLContext | bool:
+def trust(name: str, settings: VmmanagerSettings) -> ssl.SSLContext | bool:
+    """What httpx is to verify certificates with.  Raises Misconfigured."""
     if not settings.verify:
         return False
     if settings.ca_file is None:

@@ -159,7 +159,9 @@ class Vmmanager:
             try:
                 reply = await self._client.call(request, token)
             except Unauthorized as error:
-                raise Refused(f"{error} (right after a login)") from error
+                refused = Refused(f"{error} (right after a login)")
+                self._access.distrust(refused)
+                raise refused from error
         try:
             return meaning(reply)
         except replies.Odd as error:

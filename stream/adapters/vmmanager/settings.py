@@ -77,6 +77,6 @@ class LongLivedToken:
 def _is_zone(name: str) -> bool:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (OSError, ValueError, LookupError):
         return False
     return True
