@@ -255,10 +255,10 @@ class TestClippedAndLate:
         feed.register("p")
         feed.delta(T0, T0 + 1000, 5000)
         feed.watermark(T0 + 11_500)
-        feed.delta(T0 + 1000, T0 + 12_000, 1100)
+        feed.delta(T0 + 1000, T0 + 12_000, 550)
         ledger = feed.plan("p").ledger
-        assert (ledger.counted, ledger.late, ledger.clipped) == (510_000, 0, 100_000)
-        assert feed.plan("p").usage_bytes == 100
+        assert (ledger.counted, ledger.late, ledger.clipped) == (505_000, 0, 50_000)
+        assert feed.plan("p").usage_bytes == 50
 
     def test_a_watermark_makes_late(self) -> None:
         """It moves the service's time like a delta."""
