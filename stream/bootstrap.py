@@ -118,30 +118,38 @@ def make_platform(
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Vmmanager:
     """The adapter of one configured platform; `transport` leads elsewhere than its URL."""
-    if settings.email is None:
-        secret: Credentials | LongLivedToken = LongLivedToken(settings.secret.read)
-    else:
-        secret = Credentials(email=settings.email, password=settings.secret.read)
     return Vmmanager(
         name,
-        VmmanagerSettings(
-            url=settings.url,
-            timezone=str(settings.timezone),
-            sampling_ms=settings.sampling,
-            stamp=settings.stamp,
-            unlimited=settings.unlimited,
-            timeout_s=settings.timeout / 1000,
-            suspended_s=settings.suspended / 1000,
-            concurrency=settings.concurrency,
-            max_requests_per_second=settings.max_requests_per_second,
-            ca_file=settings.ca_file,
-            verify=settings.verify,
-        ),
-        secret,
+        client_settings(settings),
+        client_secret(settings),
         clock=clock,
         observe=metrics.platforms.requested,
         transport=transport,
     )
+
+
+def client_settings(settings: platforms.Vmmanager) -> VmmanagerSettings:
+    """What the adapter is to know of a platform."""
+    return VmmanagerSettings(
+        url=settings.url,
+        timezone=str(settings.timezone),
+        sampling_ms=settings.sampling,
+        stamp=settings.stamp,
+        unlimited=settings.unlimited,
+        timeout_s=settings.timeout / 1000,
+        suspended_s=settings.suspended / 1000,
+        concurrency=settings.concurrency,
+        max_requests_per_second=settings.max_requests_per_second,
+        ca_file=settings.ca_file,
+        verify=settings.verify,
+    )
+
+
+def client_secret(settings: platforms.Vmmanager) -> Credentials | LongLivedToken:
+    """How the adapter logs in."""
+    if settings.email is None:
+        return LongLivedToken(settings.secret.read)
+    return Credentials(email=settings.email, password=settings.secret.read)
 
 
 def make_match(config: Config, platform: str) -> Match:
@@ -372,8 +380,3 @@ class _signals:
         log_.info("stopping", signal=signal.Signals(number).name)
         self._stop.set()
         self._loop.remove_signal_handler(number)
-
-
-async def check_live(config: Config, *, as_json: bool) -> bool:
-    """Ask the platforms, read-only, and print what is found.  Whether all of it is well."""
-    raise NotImplementedError

@@ -29,6 +29,15 @@ ALLOWED = {
     "stream.config": ("stream.core", "stream.ports"),
     "stream.bootstrap": ("stream",),
     "stream.demo": ("stream",),
+    "stream.survey": (
+        "stream.core",
+        "stream.wire",
+        "stream.ports",
+        "stream.runtime",
+        "stream.adapters",
+        "stream.config",
+        "stream.bootstrap",
+    ),
     "stream.cli": ("stream",),
 }
 

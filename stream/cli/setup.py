@@ -6,16 +6,19 @@ import shutil
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from stream import bootstrap
 from stream.cli.base import Command, Invocation, examples, json_option, pass_invocation, print_json, run
 from stream.cli.text import printable
 from stream.cli.words import describe
 from stream.config.load import load
 from stream.config.model import Config
 from stream.core.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from stream.survey import Survey
 
 STATE_FOLDER = Path("/var/lib/quota-stream")
 CONFIG_FOLDER = Path("/etc/quota-stream")
@@ -94,13 +97,20 @@ def _writable(config: Config | None) -> str:
         "quota-stream check --json",
     ),
 )
-@click.option("--live", is_flag=True, help="Also try platforms and log, read-only.")
+@click.option("--live", is_flag=True, help="Also try platforms and log, read-only, and measure what is unknown.")
+@click.option("--watch/--no-watch", default=True, show_default=True,
+              help="With --live: wait up to a sampling step for a new point, to see how late it comes.")  # fmt: skip
+@click.option("--vms", type=click.IntRange(0), default=200, show_default=True,
+              help="With --live: so many VMs of each platform are asked what their plans would do now.")  # fmt: skip
 @json_option
 @pass_invocation
-def check(invocation: Invocation, *, live: bool, as_json: bool) -> None:
+def check(invocation: Invocation, *, live: bool, watch: bool, vms: int, as_json: bool) -> None:
     """Find every mistake in the configuration.
 
     Each is said with its line and what to write instead.  If there is none, the plans are told in words.
+
+    With --live each platform is asked: about 150 requests, and two for each VM that has plans.  Nothing is changed
+    there.  Exit status 1 if something should be changed, or a platform does not answer.
     """
     try:
         config = load(invocation.file, with_files=True)
@@ -109,13 +119,26 @@ def check(invocation: Invocation, *, live: bool, as_json: bool) -> None:
             raise
         print_json({"correct": False, "errors": error.problems, "warnings": []})
         raise SystemExit(2) from error
+    if not as_json:
+        summarize(config)
+    found = run(_survey(config, watch=watch, vms=vms)) if live else None
     if as_json:
         plans = {name: plan.to_json() for name, plan in config.plans.items()}
-        print_json({"correct": True, "errors": [], "warnings": config.warnings, "plans": plans})
-    else:
-        summarize(config)
-    if live and not run(bootstrap.check_live(config, as_json=as_json)):
+        told = {"correct": True, "errors": [], "warnings": config.warnings, "plans": plans}
+        print_json(told if found is None else told | {"live": found.to_json()})
+    elif found is not None:
+        from stream.survey import lines_of
+
+        for line in lines_of(found, config.file):
+            click.echo(printable(line))
+    if found is not None and not found.is_well:
         raise SystemExit(1)
+
+
+async def _survey(config: Config, *, watch: bool, vms: int) -> Survey:
+    from stream.survey import survey  # it brings the platforms along, which nothing else here needs
+
+    return await survey(config, watch=watch, most_judged=vms)
 
 
 def summarize(config: Config) -> None:
