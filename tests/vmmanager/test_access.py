@@ -48,6 +48,24 @@ def test_a_lost_token_is_renewed_once(status: int) -> None:
     warped(main)
 
 
+def test_who_learns_late_that_a_token_is_dead_takes_the_new_one() -> None:
+    """Its refusal arrives when another request has already logged in: no second login."""
+
+    async def main(clock: WarpClock) -> None:
+        rig = Rig(clock)
+        await rig.platform.list()
+        rig.app.access.lose_tokens()
+        rig.app.faults.inject("slow", times=1, delay_s=5)
+        late = asyncio.create_task(rig.platform.list())
+        await asyncio.sleep(1)
+        await rig.platform.list()
+        await late
+        assert len(rig.called(LOGIN)) == 2
+        assert len(rig.app.access.tokens) == 1
+
+    warped(main)
+
+
 def test_an_idle_token_is_renewed() -> None:
     """After two hours without a request the token is dead; the next request does not notice."""
 
