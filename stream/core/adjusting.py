@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from stream.core.errors import Rejected
 from stream.core.ladder import Credit, Ladder, Pin
 from stream.core.model import Adjustment
 from stream.core.service import Cause, Service
+
+
+MOST_CREDIT: Final = 1 << 56
+"""Bytes of credit that a ladder may have at a time."""
 
 
 def adjust(service: Service, adjustment: Adjustment, cause: Cause) -> None:
@@ -20,16 +24,7 @@ def adjust(service: Service, adjustment: Adjustment, cause: Cause) -> None:
     if adjustment.kind in ("exempt", "pin") and adjustment.until is not None and adjustment.until <= now:
         raise Rejected(f"until is over: {adjustment.until}", f"name an instant after the service's time, {now}")
     cause = cause._replace(adjustment=_told(adjustment))
-    if adjustment.kind == "credit":
-        _credit(service, ladders, adjustment, cause, now)
-    elif adjustment.kind == "exempt":
-        _exempt(service, ladders, adjustment, cause, now)
-    elif adjustment.kind == "pin":
-        _pin(service, ladders, adjustment, cause, now)
-    elif adjustment.kind == "unpin":
-        _unpin(service, ladders, cause, now)
-    else:
-        _reset(service, ladders, adjustment, cause, now)
+    KINDS[adjustment.kind](service, ladders, adjustment, cause, now)
 
 
 def _told(adjustment: Adjustment) -> dict[str, Any]:
@@ -49,6 +44,8 @@ def _credit(service: Service, ladders: list[Ladder], adjustment: Adjustment, cau
     if not takers:
         cure = "name a plan that has a quota, and an `at` whose slice has not left its window"
         raise Rejected("credit raises no quota", cure)
+    if any(sum(credit.bytes for credit in ladder.credits) + adjustment.bytes > MOST_CREDIT for ladder in takers):
+        raise Rejected("too much credit", f"no more than {MOST_CREDIT} bytes at a time")
     for ladder in takers:
         ladder.credits.append(Credit(ladder.credit_end(adjustment.at), adjustment.bytes))
     service.decide(cause, "credit", now)
@@ -77,7 +74,7 @@ def _pin(service: Service, ladders: list[Ladder], adjustment: Adjustment, cause:
     service.decide(cause, "pin", now)
 
 
-def _unpin(service: Service, ladders: list[Ladder], cause: Cause, now: int) -> None:
+def _unpin(service: Service, ladders: list[Ladder], _: Adjustment, cause: Cause, now: int) -> None:
     released = [ladder for ladder in ladders if ladder.pin is not None]
     if not released:
         raise Rejected("not pinned", "nothing to do: no ladder named here is pinned")
@@ -93,3 +90,6 @@ def _reset(service: Service, ladders: list[Ladder], adjustment: Adjustment, caus
         service.decide(cause, "reset", now)
     else:
         service.decide(cause, "reset", now, ladders[0], steps[0])
+
+
+KINDS = {"credit": _credit, "exempt": _exempt, "pin": _pin, "unpin": _unpin, "reset": _reset}

@@ -32,6 +32,9 @@ class Group:
     parts: tuple[Part, ...]
     """In the order of the services' plans."""
 
+    def __len__(self) -> int:
+        return self.rows.stop - self.rows.start if isinstance(self.rows, slice) else len(self.rows)
+
     def only(self, places: Int64s) -> Group:
         """Those that stand at `places` of this group."""
         parts = tuple(Part(table, as_rows(chosen(rows, places))) for table, rows in self.parts)

@@ -99,11 +99,13 @@ def decide(
     *,
     told: bool = False,
     absent_ms: int = 0,
+    may_slow: bool = True,
 ) -> Verdict:
     """What to do about a service that is `due` a speed while the platform shows the limits `shown`.
 
     `shown` is None if the platform does not list it, since `absent_ms`.  `told`: the platform has said that the last
-    intent is carried out.  `now` is in ms.
+    intent is carried out.  With `may_slow` false no direction is made slower than it is shown, and what is to become
+    faster does not wait for that.  `now` is in ms.
     """
     if state is not None and (due.incarnation, due.revision) < state.position:
         return Verdict("nothing", finding="outdated")
@@ -111,8 +113,8 @@ def decide(
         forget = state is not None and due.gone and absent_ms >= rules.forget_after_ms
         return Verdict("forget") if forget else NOTHING
     if state is not None and _continues(state, due, shown):
-        return _Case(state, due, shown, rules, now, told).verdict()
-    return _first(service, state, due, shown, rules, now)
+        return _Case(state, due, shown, rules, now, told=told, may_slow=may_slow).verdict()
+    return _first(service, state, due, shown, rules, now, may_slow=may_slow)
 
 
 def imported(service: str, state: Enforcement | None, due: Due | None, original: Speed) -> Enforcement:
@@ -132,7 +134,9 @@ def _continues(state: Enforcement, due: Due, shown: Speed) -> bool:
     return shown in ours or (not state.settled and shown in (state.original, state.intent.before))
 
 
-def _first(service: str, former: Enforcement | None, due: Due, shown: Speed, rules: Rules, now: int) -> Verdict:
+def _first(
+    service: str, former: Enforcement | None, due: Due, shown: Speed, rules: Rules, now: int, *, may_slow: bool
+) -> Verdict:
     """A service of which nothing is known begins with what the platform shows."""
     forgotten = Verdict("forget") if former is not None else NOTHING
     if due.gone:
@@ -143,7 +147,7 @@ def _first(service: str, former: Enforcement | None, due: Due, shown: Speed, rul
     if rules.express(due.speed).least(shown) == shown:
         return forgotten
     fresh = Enforcement(service=service, incarnation=due.incarnation, original=shown)
-    return _Case(fresh, due, shown, rules, now, told=False).verdict()
+    return _Case(fresh, due, shown, rules, now, told=False, may_slow=may_slow).verdict()
 
 
 def _at_first_sight(state: Enforcement, shown: Speed, now: int) -> Enforcement:
@@ -152,11 +156,19 @@ def _at_first_sight(state: Enforcement, shown: Speed, now: int) -> Enforcement:
     return replace(state, intent=Intent(0, shown, shown, now), settled=True, ours=(*state.ours, *ours))
 
 
+def _faster(one: Speed, two: Speed) -> Speed:
+    """The faster of the two, direction by direction."""
+    return Speed(*(None if a is None or b is None else max(a, b) for a, b in zip(one, two, strict=True)))
+
+
 class _Case:
     """One look at a service that has a record."""
 
-    def __init__(self, stored: Enforcement, due: Due, shown: Speed, rules: Rules, now: int, told: bool) -> None:
+    def __init__(
+        self, stored: Enforcement, due: Due, shown: Speed, rules: Rules, now: int, *, told: bool, may_slow: bool
+    ) -> None:
         self.stored, self.due, self.shown, self.rules, self.now = stored, due, shown, rules, now
+        self.may_slow = may_slow
         state = stored if stored.intent else _at_first_sight(stored, shown, now)
         intent = state.intent
         assert intent is not None, "at first sight there is one"
@@ -224,25 +236,28 @@ class _Case:
         recent = tuple(at for at in self.state.repairs if at > self.now - DAY_MS)
         if len(recent) >= self.rules.repairs_a_day:
             return self._leave("yielded" if foreign else "left")
-        self.state = replace(self.state, repairs=(*recent, self.now))
-        return self._intend("foreign" if foreign else "drifted")
+        return self._intend("foreign" if foreign else "drifted", (*recent, self.now))
 
     def _leave(self, finding: Finding | None) -> Verdict:
         return Verdict("record" if self.state != self.stored else "nothing", self.state, finding)
 
-    def _intend(self, finding: Finding | None) -> Verdict:
-        slows = self.wanted.least(self.shown) != self.shown
-        ours = self.state.ours if self.wanted in self.state.ours else (*self.state.ours, self.wanted)[-MOST_OURS:]
+    def _intend(self, finding: Finding | None, repairs: tuple[int, ...] | None = None) -> Verdict:
+        wanted = self.wanted if self.may_slow else _faster(self.wanted, self.shown)
+        if wanted == self.shown and not self.may_slow:
+            return self._leave(finding) if self.stored.intent else NOTHING
+        slows = wanted.least(self.shown) != self.shown
+        ours = self.state.ours if wanted in self.state.ours else (*self.state.ours, wanted)[-MOST_OURS:]
         doubts = tuple(doubt for doubt in self.state.doubts if doubt.at > self.now - DAY_MS)
         if not self.state.settled or self.intent.before == self.intent.wanted:  # never seen to take effect
             doubt = Doubt(self.intent.wanted, self.intent.at)
             doubts = (*(it for it in doubts if it.wanted != doubt.wanted), doubt)
         state = replace(
             self.state,
-            intent=Intent(self.due.revision, self.wanted, self.shown, self.now),
+            intent=Intent(self.due.revision, wanted, self.shown, self.now),
             settled=False,
             ours=ours,
             doubts=doubts,
+            repairs=self.state.repairs if repairs is None else repairs,
             slowed_at=self.now if slows else self.state.slowed_at,
         )
         return Verdict("intend", state, finding, slows)

@@ -166,7 +166,7 @@ class Ladder:
         quota = self.quota_at(LONG_AGO)
         limit = MOST_IN_WINDOW
         if quota is not None and self.here.down is not None:
-            limit = 100 * quota - (self.here.at == "reached")
+            limit = min(limit, 100 * quota - (self.here.at == "reached"))
         if quota is not None and self.plan.warn is not None and not self.warned:
             limit = min(limit, self.plan.warn * quota - 1)
         return limit

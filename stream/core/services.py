@@ -68,9 +68,7 @@ class Taken:
 class Services:
     """Rows of services, and the tables of their plans."""
 
-    def __init__(self, few: int) -> None:
-        self.few = few
-        """Fewer deltas than these are counted one by one: vectors would not pay."""
+    def __init__(self) -> None:
         self.rows = FreeList()
         self.names = NameIndex()
         self.tables: dict[TableKey, LadderTable] = {}

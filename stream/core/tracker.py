@@ -16,7 +16,7 @@ import numpy as np
 
 from stream.core import enrolling, reports
 from stream.core.adjusting import adjust
-from stream.core.batches import resolve
+from stream.core.batches import Group, resolve
 from stream.core.counting import Delta, Tally
 from stream.core.errors import Corrupt, Rejected
 from stream.core.model import (
@@ -42,7 +42,7 @@ from stream.core.service import Cause
 from stream.core.services import Services, Taken
 from stream.core.speed import Speed
 from stream.core.storing import page_of, restore_page
-from stream.core.vectors import Columns, count
+from stream.core.vectors import Columns, count, take
 from stream.core.view import Counted, ServiceView, view_of
 
 MOST_SOURCES: Final = 4096
@@ -66,7 +66,8 @@ class Tracker:
         self.plans: Mapping[str, Plan] = {}
         self.plans_version = 0
         self._partition_of = partition_of
-        self._services = Services(few)
+        self._few = few
+        self._services = Services()
         self._ids = RememberedIds()
         self._tally = Tally()
         self._outcomes: list[Decision | QuotaWarning] = []
@@ -130,14 +131,19 @@ class Tracker:
         found: list[tuple[int, Decision | QuotaWarning]] = []
         for groups in resolved.rounds:
             for group in groups:
-                columns = Columns.of(deltas, group.places)
-                for place, taken in count(self._services, self._tally, group, columns):
+                for place, taken in self._count_columns(deltas, group):
                     found += [(place, outcome) for outcome in self._count_one(deltas, place, taken)]
             self._rounds += 1
             if self._rounds % _CARRY_EVERY == 0:
                 self._services.carry()
         found.sort(key=lambda each: each[0])
         self._outcomes += [outcome for _, outcome in found]
+
+    def _count_columns(self, deltas: Deltas, group: Group) -> list[tuple[int, Taken]]:
+        """Counts what can be counted by columns, and returns the rest."""
+        if len(group) < self._few:
+            return take(self._services, group)
+        return count(self._services, self._tally, group, Columns.of(deltas, group.places))
 
     def _count_one(self, deltas: Deltas, place: int, taken: Taken) -> list[Decision | QuotaWarning]:
         position, delta = _position(deltas, place), _delta(deltas, place)

@@ -58,9 +58,7 @@ def agreed(numbers: Int64s) -> Numbers:
 
 
 def count(services: Services, tally: Tally, group: Group, columns: Columns) -> list[tuple[int, Taken]]:
-    """Counts what it can.  Returns the rest, to be counted one by one: (place in the batch, the service taken out)."""
-    if len(columns.in_) < services.few:
-        return take(services, group, np.arange(len(columns.in_)))
+    """Counts what it can.  Returns the rest, to be counted one by one, as `take` does."""
     current_end = services.current_end[group.rows]
     grows = services.current_start[group.rows] == columns.start
     behind = np.less(columns.end, current_end)
@@ -69,25 +67,17 @@ def count(services: Services, tally: Tally, group: Group, columns: Columns) -> l
         return _Step(services, tally, group, columns, current_end).begin()
     if grows.all() and not behind.any():
         return _Step(services, tally, group, columns, current_end).grow()
-    left: list[tuple[int, Taken]] = []
-    for kind in (begins, grows & ~behind, grows & behind, ~(begins | grows)):
+    left = take(services, group, np.flatnonzero(~(begins | grows)))
+    for kind, way in ((begins, _Step.begin), (grows & ~behind, _Step.grow), (grows & behind, _Step.repeat)):
         places = np.flatnonzero(kind)
-        if not len(places):
-            continue
-        step = _Step(services, tally, group.only(places), columns.only(places), current_end[places])
-        if kind is begins:
-            left += step.begin()
-        elif not grows[places[0]]:
-            left += take(services, step.group, np.arange(len(places)))
-        elif behind[places[0]]:
-            left += step.repeat()
-        else:
-            left += step.grow()
+        if len(places):
+            left += way(_Step(services, tally, group.only(places), columns.only(places), current_end[places]))
     return left
 
 
-def take(services: Services, group: Group, places: Int64s) -> list[tuple[int, Taken]]:
-    """Services of a group, by place in it."""
+def take(services: Services, group: Group, places: Int64s | None = None) -> list[tuple[int, Taken]]:
+    """The services at some places of a group (all of them): (place in the batch, the service taken out)."""
+    places = np.arange(len(group)) if places is None else places
     in_batch, rows = chosen(group.places, places).tolist(), chosen(group.rows, places).tolist()
     return [(place, services.take(row)) for place, row in zip(in_batch, rows, strict=True)]
 

@@ -362,6 +362,15 @@ class TestCredit:
             feed.delta(T0 + 1000, T0 + 5000)
             assert moves(feed.watermark(T0 + 60_000)) == [(T0 + 11_000, "stay_over", "slow", "fast")]
 
+    def test_it_has_a_limit(self) -> None:
+        """So that a quota stays a number that everybody can read."""
+        feed = Feed(p=small())
+        feed.register("p")
+        for _ in range(65):
+            feed.adjust("credit", bytes=1 << 50)
+        assert [letter.reason for letter in feed.letters] == ["too much credit"]
+        assert feed.plan("p").quota_bytes == (1 << 56) + 1000
+
     def test_a_kept_ladder_is_judged_anew_from_its_first_profile(self) -> None:
         """Stay notwithstanding; the move has the reason credit."""
         feed = Feed(p=keep())
