@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import httpx
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stream.adapters.clock import SystemClock
 from stream.bootstrap import open_log
@@ -80,13 +80,13 @@ def _progress() -> Iterator[Told]:
     if not sys.stderr.isatty():
         yield lambda platform, doing: None
         return
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    columns = BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
         tasks = {}
 
         def told(platform: str, doing: str) -> None:
             if platform not in tasks:
-                tasks[platform] = progress.add_task("")
+                tasks[platform] = progress.add_task("", total=None)
             progress.update(tasks[platform], description=f"{platform}: {doing}")
 
         yield told

@@ -66,9 +66,10 @@ class Forecast:
         since = max(since, upto - self._reading.keeps_ms) // step * step
         number = int(machine.service.rpartition("/")[2])
         received, sent = [await self._read(number, target, since, upto) for target in (RX, TX)]
-        if not received or not sent:
+        if machine.running and not (received and sent):
             return Verdict(known=False)
-        end = min(received[-1].at, sent[-1].at) // step * step + step
+        newest = min((points[-1].at for points in (received, sent) if points), default=since)
+        end = newest // step * step + step if machine.running else upto  # a stopped one is known to be unchanged
         edges = self._windows.edges(enrolment.plans, enrolment.anchor_day, since, end, upto)
         ends = [*(edge for edge in edges if edge < end), end]
         totals = [(edge, _sum(received, edge), _sum(sent, edge)) for edge in ends]

@@ -22,8 +22,8 @@ BEYOND = 4
 """So many ids after the greatest one are tried."""
 
 
-def read(reply: Any, settings: Vmmanager, report: PlatformReport) -> Mapping[str, Machine]:
-    """The machines of the list; what is found goes to the report."""
+def read(reply: Any, settings: Vmmanager, report: PlatformReport) -> replies.Rows:
+    """What the list holds; what is found of it goes to the report."""
     rows = [row for row in reply["list"] if isinstance(row, dict)] if _has_list(reply) else []
     unlimited = _tell_unlimited(rows, settings, report)
     try:
@@ -39,7 +39,7 @@ def read(reply: Any, settings: Vmmanager, report: PlatformReport) -> Mapping[str
     if len(listed.broken) > 10:
         report.add("row", "change", f"{len(listed.broken) - 10} more machines cannot be read", len(listed.broken))
     _tell_fields(rows, report)
-    return listed.machines
+    return listed
 
 
 def _has_list(reply: Any) -> bool:
@@ -85,24 +85,25 @@ def _things(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else ()
 
 
-async def tell_complete(questions: Questions, machines: Mapping[str, Machine], report: PlatformReport) -> None:
+async def tell_complete(questions: Questions, rows: replies.Rows, report: PlatformReport) -> None:
     """Whether machines exist that the list does not have: some ids right after the greatest one are tried."""
-    numbers = {int(service.rpartition("/")[2]) for service in machines}
+    named = [*rows.machines, *(service for service in rows.broken if not service.startswith("#"))]
+    numbers = {int(service.rpartition("/")[2]) for service in named}
     if not numbers:
         return
     inside = [number for number in range(min(numbers), max(numbers)) if number not in numbers][-BEYOND:]
     tried = [*inside, *range(max(numbers) + 1, max(numbers) + 1 + BEYOND)]
     hidden = [number for number in tried if await questions.exists(number)]
-    count = f"{len(machines)} machines"
+    count = f"{len(numbers)} machines"
     if hidden:
         words = f"{count}, and {report.name}/{hidden[0]} is there but not in it: the platform limits its list"
-        report.add("list", "change", f"{words}; does the account see all machines?", len(machines))
-    elif len(machines) in ROUND:
+        report.add("list", "change", f"{words}; does the account see all machines?", len(numbers))
+    elif len(numbers) in ROUND:
         words = f"exactly {count}, which looks like a limit; compare with the number in the platform's own pages"
-        report.add("list", "note", words, len(machines))
+        report.add("list", "note", words, len(numbers))
     else:
         words = f"{count}; {len(tried)} ids beside them were tried and are not there, so it looks complete"
-        report.add("list", "ok", words, len(machines))
+        report.add("list", "ok", words, len(numbers))
 
 
 def sort(config: Config, machines: Mapping[str, Machine], report: PlatformReport) -> list[Machine]:

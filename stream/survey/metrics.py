@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from zoneinfo import ZoneInfo
 
 from stream.config.platforms import Vmmanager
 from stream.config.units import duration_text
@@ -41,14 +42,15 @@ def _tell_zone(measuring: Measuring, settings: Vmmanager, report: PlatformReport
         words = "the range that comes back is not the one that was asked for: too few numbers are kept"
         report.add("timezone", "unknown", f"{words}; run `date` on the platform's server and compare with {configured}")
         return
-    offset = seen[max(seen)]
+    now = measuring.now()
+    offset = offset_at(ZoneInfo(measuring.zone), now) if measuring.zones else seen[max(seen)]
     half = "" if len(seen) > 1 else "; whether that holds all year cannot be seen, its numbers do not go back that far"
     if measuring.zones == [configured]:
         report.add("timezone", "ok", f"{configured}, as configured ({offset_text(offset)} now){half}", offset)
         return
     earlier = " and ".join(offset_text(each) for each in dict.fromkeys(seen.values()) if each != offset)
     words = f"the platform reads times in {offset_text(offset)} now{f', in {earlier} earlier' if earlier else ''}"
-    words += f"; {configured} is {offset_text(offset_at(settings.timezone, max(seen)))} now"
+    words += f"; {configured} is {offset_text(offset_at(settings.timezone, now))} now"
     if not measuring.zones:
         report.add("timezone", "change", f"{words}; no zone is known that fits", offset)
         return
@@ -97,6 +99,10 @@ def _tell_lag(measuring: Measuring, step: int, stamp: Stamp, settings: Vmmanager
     if not lags:
         report.add("lag", "unknown", "no machine has a point of the last hours")
         return
+    if _is_running(measuring):
+        words = "the newest point still grows: steps are shown that are not over, so their lag cannot be seen"
+        report.add("lag", "note", f"{words}; keep settle at a step, {duration_text(step)}, or more")
+        return
     lag = min(lags, key=lambda each: (each.high, -each.low))  # of the machine whose numbers came first
     if lag.high < -SLACK_MS:
         words = f"the newest stamps lie {_seconds(-lag.high)} ahead of this machine's clock; let both follow NTP"
@@ -114,6 +120,10 @@ def _tell_lag(measuring: Measuring, step: int, stamp: Stamp, settings: Vmmanager
     else:
         report.settings["settle"] = duration_text(-(-(high + SLACK_MS) // MINUTE_MS) * MINUTE_MS)
         report.add("lag", "change", f"{words}; settle: {settle} is too short", value)
+
+
+def _is_running(measuring: Measuring) -> bool:
+    return any(grows(looks) for looks in measuring.looks.values())
 
 
 def _tell_gaps(measuring: Measuring, settings: Vmmanager, report: PlatformReport) -> None:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
+from stream.adapters.vmmanager import replies
 from stream.bootstrap import client_secret, client_settings, make_match
 from stream.config.model import Config
 from stream.config.platforms import Vmmanager
@@ -50,11 +51,11 @@ class PlatformSurvey:
         """Never raises our errors: what stops a part of the survey is a finding."""
         report = self.report
         try:
-            machines: Mapping[str, Machine] = {}
+            rows: replies.Rows | None = None
             async with self._part("answer"):
-                machines = await self._enter()
-            if report.answers:
-                await self._examine(machines, watch=watch, most_judged=most_judged)
+                rows = await self._enter()
+            if rows is not None:
+                await self._examine(rows, watch=watch, most_judged=most_judged)
         finally:
             await self._ask.close()
         self._tell_wire()
@@ -69,7 +70,7 @@ class PlatformSurvey:
         except QuotaStreamError as error:
             self.report.add(topic, "change", in_words(error))
 
-    async def _enter(self) -> Mapping[str, Machine]:
+    async def _enter(self) -> replies.Rows:
         self._told(self.report.name, "login")
         await self._ask.login()
         reply = await self._ask.hosts()
@@ -77,11 +78,11 @@ class PlatformSurvey:
         self.report.add("login", "ok", words)
         return listed.read(reply, self._settings, self.report)
 
-    async def _examine(self, machines: Mapping[str, Machine], *, watch: bool, most_judged: int) -> None:
-        report, settings = self.report, self._settings
+    async def _examine(self, rows: replies.Rows, *, watch: bool, most_judged: int) -> None:
+        report, settings, machines = self.report, self._settings, rows.machines
         matched = listed.sort(self._config, machines, report)
         async with self._part("list"):
-            await listed.tell_complete(self._ask, machines, report)
+            await listed.tell_complete(self._ask, rows, report)
         running = [each for each in [*matched, *machines.values()] if each.running]
         measuring = Measuring(self._ask, settings, lambda what: self._told(report.name, what))
         async with self._part("metrics"):

@@ -14,12 +14,15 @@ from math import gcd
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from stream.adapters.vmmanager.replies import Odd
+from stream.core.model import MAX_BYTES
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 QUARTER_MS = 15 * MINUTE_MS
 """Every zone in use is a multiple of it away from UTC."""
+FARTHEST = 1 << 47
+"""No stamp lies after this instant (year 6429)."""
 OFFSETS = range(-12 * HOUR_MS, 14 * HOUR_MS + 1, QUARTER_MS)
 
 Stamp: TypeAlias = Literal["start", "end"]
@@ -46,16 +49,17 @@ def series(reply: Any) -> Series:
     if not isinstance(datapoints, list):
         raise Odd("a series without datapoints")
     try:
-        return sorted((Point(round(stamp * 1000), _number(value)) for value, stamp in datapoints), key=lambda p: p.at)
+        return sorted((_point(value, stamp) for value, stamp in datapoints), key=lambda point: point.at)
     except (TypeError, ValueError, OverflowError) as error:
         raise Odd("a datapoint that is no pair of value and stamp") from error
 
 
-def _number(value: Any) -> float | None:
-    if value is None or type(value) in (int, float):
-        found: float | None = value
-        return found
-    raise TypeError
+def _point(value: Any, stamp_s: Any) -> Point:
+    """Raises one of Python's own errors if it is none."""
+    at = round(stamp_s * 1000)
+    if not 0 <= at < FARTHEST or not (value is None or (type(value) in (int, float) and 0 <= value <= MAX_BYTES)):
+        raise ValueError(value)
+    return Point(at, value)
 
 
 def known(points: Series) -> list[Point]:
@@ -126,7 +130,7 @@ def _sums(fine: Series, coarse: Series, bucket_ms: int, *, at_end: bool) -> list
 
 
 def _same(one: float, two: float) -> bool:
-    return abs(one - two) <= max(1.0, 1e-9 * max(one, two))
+    return abs(one - two) <= max(0.5, 1e-9 * max(one, two))
 
 
 class Lag(NamedTuple):

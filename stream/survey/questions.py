@@ -98,11 +98,13 @@ class Questions:
         return await self._ask(Request("list", "GET", "/vm/v3/host"))
 
     async def exists(self, number: int) -> bool:
-        """Whether there is a machine with this id."""
+        """Whether there is a machine with this id.  Raises Refused if it may not be asked."""
         try:
             await self._ask(Request("host", "GET", f"/vm/v3/host/{number}"))
-        except Refused:
-            return False
+        except Refused as error:
+            if "HTTP 404" in str(error) or f"code {replies.NO_SUCH_INSTANCE}" in str(error):
+                return False
+            raise
         return True
 
     async def points(self, number: int, start: str, end: str, interval: str, target: str = RX) -> Series:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from stream.simulator import Knobs
-from tests.survey.rig import DAY, HOUR, MINUTE, Rig, Setting, config, finding, old, some, surveyed
+from tests.simulator.platform import local
+from tests.survey.rig import DAY, HOUR, MINUTE, Rig, Running, Setting, config, finding, old, some, surveyed
 
 
 def silent(rig: Rig) -> None:
@@ -163,3 +164,30 @@ def test_finds_what_is(case: Case) -> None:
     if "settle" not in case.settings and not case.watch:
         advised.pop("settle", None)
     assert advised == case.settings
+
+
+@pytest.mark.parametrize("day", ["2026-03-29T12:07", "2026-10-25T12:07", "2026-03-30T09:07", "2026-10-26T09:07"])
+def test_when_clocks_were_just_changed(day: str) -> None:
+    """Within a day after a change of the clocks the zone is still right."""
+    now = local(day)
+    report = surveyed(now=now, watch=False, most_judged=0)[0].platforms[0]
+    told = finding(report, "timezone")
+    assert (told.level, told.value) == ("ok", 2 * HOUR if "-03-" in day else HOUR)
+    assert finding(report, "stamp").level == finding(report, "sampling").level == "ok"
+
+
+def test_steps_that_are_not_over() -> None:
+    """A newest point that still grows is no proof of anything about stamps, and makes the lag unmeasurable."""
+    found, _ = surveyed(wrap=Running, most_judged=0)
+    (report,) = found.platforms
+    assert finding(report, "stamp")[1:4:2] == ("ok", "start")
+    assert finding(report, "lag").level == "note"
+    assert "keep settle at a step, 5m, or more" in finding(report, "lag").text
+
+
+@pytest.mark.parametrize(("ahead_s", "told"), [(0, False), (200, True)])
+def test_stamps_of_the_future(ahead_s: int, told: bool) -> None:
+    """Where replies have no date, the newest stamps show a clock that is ahead."""
+    found, _ = surveyed(Knobs(stamp="end"), config("stamp: end"), watch=False, most_judged=0, ahead_ms=ahead_s * 1000)
+    (report,) = found.platforms
+    assert any(one.topic == "ahead" and one.level == "change" for one in report.findings) is told

@@ -300,6 +300,40 @@ def test_whom_a_ladder_would_slow() -> None:
     assert slowed.why == ("hour: slow, 1.07 GiB of 1 GiB used",)
 
 
+def test_a_stopped_machine_is_unchanged() -> None:
+    """It has no numbers of the last hour, and is judged all the same; one that runs without numbers is not."""
+    rules = config(plans=LADDER, rules="services: [{match: {}, plans: [hour]}]")
+    found, _ = surveyed(settled=rules, populate=with_a_stopped_one, watch=False, most_judged=10)
+    assert report_of(found).judged == 5
+    assert "vm1/105" not in {one.service for one in report_of(found).slowed}
+    assert "1 have no numbers" in finding(report_of(found), "forecast").text
+
+
+def with_a_stopped_one(rig: Rig) -> None:
+    some(rig)
+    id = rig.world.create(since=rig.now - 50 * DAY)
+    rig.world.replay([{"do": "change", "at": rig.now - DAY, "id": id, "values": {"state": "stopped"}, "by": "owner"}])
+    rig.world.create(since=rig.now)
+
+
+def unreadable(rig: Rig) -> None:
+    some(rig)
+    rig.world.create(limits=(-5, 100), since=rig.now - 50 * DAY)
+
+
+def test_a_row_that_cannot_be_read() -> None:
+    """It is named with its cause, and is not taken for a machine that the list lacks."""
+    report = report_of(surveyed(populate=unreadable, watch=False)[0])
+    assert finding(report, "row").text.startswith("vm1/105 cannot be read and will be left alone: net_in_mbitps is no")
+    assert finding(report, "list").level == "ok"
+
+
+def test_single_machines_may_not_be_asked() -> None:
+    """Then nothing is claimed of the list."""
+    report = report_of(surveyed(Knobs(closed=(r"/host/\d+$",)), watch=False)[0])
+    assert "code 3001" in finding(report, "list").text
+
+
 def test_not_all_are_judged() -> None:
     """How many are left out is said."""
     found, _ = surveyed(most_judged=1, watch=False)
