@@ -9,7 +9,6 @@ from stream.core.ladder import Credit, Ladder, Pin
 from stream.core.model import Adjustment
 from stream.core.service import Cause, Service
 
-
 MOST_CREDIT: Final = 1 << 56
 """Bytes of credit that a ladder may have at a time."""
 

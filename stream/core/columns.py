@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from stream.core.window import Int64s
 
@@ -21,16 +21,10 @@ def room_for(count: int, room: int) -> int:
     return room if count <= room else max(_LEAST_ROOM, count, room + room // 8)
 
 
-def column(room: int, dtype: DTypeLike, fill: int = 0) -> NDArray[Any]:
-    return np.full(room, fill, dtype) if fill else np.zeros(room, dtype)
-
-
-def grown(old: NDArray[_Scalar], room: int, fill: int = 0) -> NDArray[_Scalar]:
-    """A copy with room for more rows (the last axis)."""
+def grown(old: NDArray[_Scalar], room: int) -> NDArray[_Scalar]:
+    """A copy with room for more rows (the last axis), zeros."""
     new = np.zeros((*old.shape[:-1], room), old.dtype)
     new[..., : old.shape[-1]] = old
-    if fill:
-        new[..., old.shape[-1] :] = fill
     return new
 
 

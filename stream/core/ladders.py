@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.columns import FreeList, column, grown, room_for
+from stream.core.columns import FreeList, grown, room_for
 from stream.core.ladder import LONG_AGO, MOST_IN_WINDOW, NEVER, NO_HEAD, Credit, Ladder, Pin
 from stream.core.plan import Plan
 from stream.core.window import Int64s
@@ -71,19 +71,20 @@ class LadderTable:
         self._room = 0
         self.ring: Int64s = np.zeros((plan.slices, 0), np.int64)
         """Slice-major: the sum of the slice with ordinal o is in ring[o % N]."""
-        self.total = self._column("total")
-        self.head = self._column("head")
-        self.entered_at = self._column("entered_at")
-        self.next_due = self._column("next_due")
-        self.harmless = self._column("harmless")
-        self.clip = self._column("clip")
-        self.service: NDArray[np.int32] = self._column("service")
-        self.profile: NDArray[np.int8] = self._column("profile")
-        self.entered_as_of_before: NDArray[np.bool_] = self._column("entered_as_of_before")
-        self.warned: NDArray[np.bool_] = self._column("warned")
+        for name, dtype in COLUMNS.items():
+            if name != "ring":
+                setattr(self, name, np.zeros(0, dtype))
 
-    def _column(self, name: str) -> NDArray[Any]:
-        return column(self._room, COLUMNS[name])
+    total: Int64s
+    head: Int64s
+    entered_at: Int64s
+    next_due: Int64s
+    harmless: Int64s
+    clip: Int64s
+    service: NDArray[np.int32]
+    profile: NDArray[np.int8]
+    entered_as_of_before: NDArray[np.bool_]
+    warned: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return self.rows.count - len(self.rows.free)

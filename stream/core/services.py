@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.columns import FreeList, column, grown, room_for
+from stream.core.columns import FreeList, grown, room_for
 from stream.core.counting import Anchor
 from stream.core.ladder import NEVER, Ladder
 from stream.core.ladders import LadderTable
@@ -96,7 +96,7 @@ class Services:
         """Another one whenever rows of names, or of ladders, have changed."""
         self._room = 0
         for name, dtype in COLUMNS.items():
-            setattr(self, name, column(0, dtype))
+            setattr(self, name, np.zeros(0, dtype))
 
     incarnation: Int64s
     revision: NDArray[np.int32]
@@ -136,7 +136,7 @@ class Services:
             number = self._combination_numbers[tables] = len(self.combinations)
             self.combinations.append(tables)
         while len(self.ladder_rows) < len(tables):
-            self.ladder_rows.append(column(self._room, np.int32))
+            self.ladder_rows.append(np.zeros(self._room, np.int32))
         return number
 
     def table(self, plan: Plan, anchor_day: int | None) -> LadderTable:

@@ -24,6 +24,7 @@ from stream.core.window import Int64s
 _OWN: Final = ("source", "combination")
 """Columns of numbers that mean something within a page only."""
 
+_LADDER_COLUMNS: Final = tuple(name for name in ladders.COLUMNS if name != "service")
 _BY_ROW: Final = ("floors", "quotas", "anchor_days", "labels")
 _PAIRS: Final = ("carried", "stale")
 
@@ -36,8 +37,9 @@ def page_of(held: Services, number: int) -> Page:
     columns: dict[str, NDArray[Any]] = {
         name: getattr(held, name)[first:end].copy() for name in services.COLUMNS if name not in _OWN
     }
-    sources, columns["source"] = np.unique(held.source[first:end], return_inverse=True)
-    sets, columns["combination"] = np.unique(held.combination[first:end], return_inverse=True)
+    sources, source = np.unique(held.source[first:end], return_inverse=True)
+    sets, combination = np.unique(held.combination[first:end], return_inverse=True)
+    columns |= {"source": source.astype(np.uint8), "combination": combination.astype(np.uint8)}
     tables = list(dict.fromkeys(table for each in sets.tolist() for table in held.combinations[each]))
     extras: dict[str, Any] = {
         "names": [name or None for name in names],
@@ -49,7 +51,7 @@ def page_of(held: Services, number: int) -> Page:
     for place, table in enumerate(tables):
         own = ladder_rows_of(held, rows, table)
         assert (table.total[own] == table.ring[:, own].sum(axis=0)).all(), f"sums of {table.plan.name} are off"
-        columns |= {f"{place}/{name}": getattr(table, name)[..., own] for name in ladders.COLUMNS if name != "service"}
+        columns |= {f"{place}/{name}": getattr(table, name)[..., own] for name in _LADDER_COLUMNS}
         rare = [[at, table.rare[row].to_json()] for at, row in enumerate(own.tolist()) if row in table.rare]
         extras["rare"].append(rare)
     for name in (*_BY_ROW, *_PAIRS):
@@ -75,12 +77,19 @@ def _having(held: Services, rows: Int64s, table: LadderTable) -> Iterator[tuple[
 
 
 def restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None:
-    """Into tables that have room for it.  Raises Corrupt where a page does not fit the meta record."""
+    """Into tables that have room for it.  Raises Corrupt where a page does not fit the meta record, or itself."""
+    try:
+        _restore_page(held, page, plans)
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise Corrupt(f"page {page.key} does not fit together ({error!r}); restore a backup") from error
+
+
+def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None:
     first, extras, columns = int(page.key) * PAGE_ROWS, page.extras, page.columns
     names = extras["names"]
     end = first + len(names)
     if end > held.rows.count:
-        raise Corrupt(f"page {page.key} has rows beyond {held.rows.count}, the number that meta names")
+        raise ValueError(f"rows beyond {held.rows.count}, the number that meta names")
     for name in services.COLUMNS:
         if name not in _OWN:
             getattr(held, name)[first:end] = columns[name]
@@ -90,28 +99,17 @@ def restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None:
     if extras["sources"]:
         sources = np.array([held.source_number(source) for source in extras["sources"]], np.int32)
         held.source[first:end] = sources[columns["source"]]
-    tables = [_table(held, plans, page.key, *key) for key in extras["tables"]]
+    tables = [held.table(plans[plan], anchor_day) for plan, anchor_day in extras["tables"]]
     sets = [held.combination_number(tuple(tables[place] for place in each)) for each in extras["sets"]]
     held.combination[first:end] = np.array(sets, np.int32)[columns["combination"]]
     for place, table in enumerate(tables):
-        _restore_ladders(held, rows, table, {name: columns[f"{place}/{name}"] for name in _stored(table)})
-        count = columns[f"{place}/total"].shape[0]
-        base = table.rows.count - count
+        base = table.rows.count
+        _restore_ladders(held, rows, table, {name: columns[f"{place}/{name}"] for name in _LADDER_COLUMNS})
         table.rare |= {base + at: Rare.from_json(rare) for at, rare in extras["rare"][place]}
     for name in _BY_ROW:
         getattr(held, name).update({first + row: value for row, value in extras[name]})
     for name in _PAIRS:
         getattr(held, name).update({first + row: (int(one), int(two)) for row, (one, two) in extras[name]})
-
-
-def _table(held: Services, plans: Mapping[str, Plan], key: str, plan: str, anchor_day: int | None) -> LadderTable:
-    if plan not in plans:
-        raise Corrupt(f"page {key} has rows of plan {plan!r}, which meta does not name")
-    return held.table(plans[plan], anchor_day)
-
-
-def _stored(table: LadderTable) -> list[str]:
-    return [name for name in ladders.COLUMNS if name != "service"]
 
 
 def _restore_ladders(held: Services, rows: Int64s, table: LadderTable, columns: Mapping[str, NDArray[Any]]) -> None:

@@ -278,7 +278,10 @@ class Tracker:
         if meta["partition"] != partition:
             raise Corrupt(f"this is the state of partition {meta['partition']}, not of {partition}")
         tracker.next_offset, tracker.plans_version = meta["next_offset"], meta["plans_version"]
-        tracker.plans = {name: Plan.from_json(name, plan) for name, plan in meta["plans"].items()}
+        try:
+            tracker.plans = {name: Plan.from_json(name, plan) for name, plan in meta["plans"].items()}
+        except Rejected as error:
+            raise Corrupt(f"the stored plans cannot be read: {error}") from error
         services = tracker._services
         services.rows.count, services.rows.free = meta["rows"], list(meta["free"])
         services.reserve(meta["rows"])

@@ -10,6 +10,7 @@ import pytest
 
 from stream.core.errors import Corrupt
 from stream.core.model import Decision, Deltas, Malformed, Names, Position, Registration
+from stream.core.page import Page
 from stream.core.speed import ORIGINAL, Speed
 from stream.core.tracker import MOST_SOURCES, Tracker
 from stream.core.view import ServiceView
@@ -470,6 +471,22 @@ class TestKept:
             Tracker.restore(0, lambda name: 0, feed.tracker.meta(), pages)
         with pytest.raises(Corrupt):
             Tracker.restore(1, lambda name: 1, feed.tracker.meta(), pages)
+
+    def test_a_page_that_does_not_fit_together_is_noticed(self) -> None:
+        """A column too short, a plan that meta does not name, rows that meta does not have."""
+        feed = self.lived()
+        meta, pages = feed.tracker.meta(), feed.tracker.dirty_pages()
+        short = [
+            Page(page.key, {name: each[..., :-1] for name, each in page.columns.items()}, page.extras) for page in pages
+        ]
+        for wrong_meta, wrong_pages in (
+            (meta, short),
+            (meta | {"plans": {}}, pages),
+            (meta | {"rows": 300}, pages),
+            (meta | {"plans": {"p": {}}}, pages),
+        ):
+            with pytest.raises(Corrupt):
+                Tracker.restore(0, lambda name: 0, wrong_meta, wrong_pages)
 
 
 def exported(feed: Feed) -> dict[str, ServiceView | None]:
