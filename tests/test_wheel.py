@@ -37,12 +37,11 @@ def test_the_wheel_holds_schemas_examples_and_types(wheel: Path) -> None:
 @pytest.mark.timeout(300)
 def test_an_installed_wheel_runs_the_demo_outside_the_tree(wheel: Path, tmp_path: Path) -> None:
     """In an empty environment, in another folder, the command works and its audit finds nothing wrong."""
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
-    python = tmp_path / "env" / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run(
-        [*install, "--constraint", _constraints(tmp_path, ROOT / ".ci" / "requirements.lock"), str(wheel)], check=True
-    )
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, str(tmp_path / "env")], check=True)
+    install = [*uv, "pip", "install", "--python", str(tmp_path / "env" / "bin" / "python")]
+    constraints = _constraints(tmp_path, ROOT / ".ci" / "requirements.lock")
+    subprocess.run([*install, "--constraint", constraints, str(wheel)], check=True)
     command = [str(tmp_path / "env" / "bin" / "quota-stream"), "demo", "--json", "--services", "4", "--hours", "8"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
