@@ -111,7 +111,7 @@ class Errands:
                 return
             await service.news_within(backoff.next_s())
 
-    def look(self, service: Service, seen: Seen) -> Verdict:
+    def look(self, service: Service, seen: Seen, *, may_slow: bool = True) -> Verdict:
         """What is to be done about it, given this list; nothing if the list is too old for it."""
         due, listing = service.due, seen.listing
         if due is None or seen.mark < service.after or service.name in listing.unreadable:
@@ -135,9 +135,10 @@ class Errands:
             self._clock.now(),
             told=service.told,
             absent_ms=round(1000 * (now_s - (service.absent_since_s or now_s))),
+            may_slow=may_slow,
         )
         service.after = max(service.after, seen.mark)
-        if not verdict.slows:
+        if may_slow and not verdict.slows:
             service.site.brake.waiting.discard(service.name)
         self._report(service, verdict, machine.limits if machine else None)
         return verdict
@@ -152,7 +153,9 @@ class Errands:
             return True
         async with site.gate:
             verdict = await self._judge(service)  # it may have waited long at the gate
-            if verdict.act != "intend" or (verdict.slows and not await self._may_slow(service)):
+            if verdict.slows and not await self._may_slow(service):
+                verdict = await self._judge(service, may_slow=False)
+            if verdict.act != "intend":
                 return True
             posted = await site.call(lambda: self._post(service, verdict))
         if posted is None:
@@ -160,10 +163,10 @@ class Errands:
         await self._follow(service, posted.task)
         return (await self._judge(service)).act != "intend"
 
-    async def _judge(self, service: Service) -> Verdict:
+    async def _judge(self, service: Service, *, may_slow: bool = True) -> Verdict:
         """Look at a list that is young enough, and do whatever does not concern the platform."""
         seen = await service.site.observe(service.after)
-        verdict = self.look(service, seen)
+        verdict = self.look(service, seen, may_slow=may_slow)
         if service.site.shadow:
             return verdict
         if verdict.act == "forget":

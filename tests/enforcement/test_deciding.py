@@ -47,9 +47,18 @@ class Machine:
         self.now += ms
         return self
 
-    def look(self, *, listed: bool = True, absent_ms: int = 0, told: bool = False) -> Verdict:
-        shown = self.limits if listed else None
-        return decide("vm1/1", self.state, self.due, shown, self.rules, self.now, told=told, absent_ms=absent_ms)
+    def look(self, *, listed: bool = True, absent_ms: int = 0, told: bool = False, may_slow: bool = True) -> Verdict:
+        return decide(
+            "vm1/1",
+            self.state,
+            self.due,
+            self.limits if listed else None,
+            self.rules,
+            self.now,
+            told=told,
+            absent_ms=absent_ms,
+            may_slow=may_slow,
+        )
 
     def intend(self) -> Machine:
         """Write the intent and die before the post."""
@@ -307,6 +316,24 @@ def test_a_verdict_says_whether_it_slows_in_any_direction(due: Speed, slows: boo
     machine.due = machine.due._replace(revision=9, speed=due)
     verdict = machine.look()
     assert (verdict.act, verdict.slows) == ("intend", slows)
+
+
+def test_what_may_not_be_slowed_now_is_given_back_all_the_same() -> None:
+    """Direction by direction, and what waits is not forgotten."""
+    machine = Machine(mbit(1000)).decided(mbit(10, 100))
+    machine.due = machine.due._replace(revision=9, speed=mbit(100, 10))
+    verdict = machine.look(may_slow=False)
+    assert verdict.state is not None
+    assert verdict.state.intent is not None
+    assert (verdict.state.intent.wanted, verdict.slows) == (mbit(100, 100), False)
+    machine.state = verdict.state
+    machine.set(mbit(100, 100))
+    verdict = machine.look(may_slow=False)
+    assert verdict.act == "record"
+    machine.state = verdict.state
+    assert machine.look(may_slow=False).act == "nothing"
+    assert machine.settle().limits == mbit(100, 10)
+    assert machine.original == mbit(1000)
 
 
 def test_an_imported_original_settles_a_suspect() -> None:

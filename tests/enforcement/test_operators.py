@@ -82,6 +82,29 @@ def test_giving_speed_back_never_waits_for_the_brake() -> None:
     live(scenario)
 
 
+def test_the_brake_holds_up_one_direction_and_not_the_other() -> None:
+    """A decision that gives speed back in and takes it out: the one at once, the other when it is allowed."""
+
+    async def scenario(world: World) -> None:
+        await world.registered(ONE, mbit(1000), mbit(10, None))
+        world.start()
+        await world.shows(ONE, mbit(10, 1000))
+        await world.quiet(700)  # slowed so long ago that it does not count any more
+        await world.kill()
+        world.brake = BrakeRule(percent=0, at_least=0)
+        world.start()
+        await world.decided(ONE, mbit(None, 10))
+        await world.shows(ONE, mbit(1000))
+        await world.quiet(700)
+        assert world.platform.limits[ONE] == mbit(1000)
+        assert world.observed.standings[0] == {"braked": 1}
+        now = world.clock.now()
+        await controls.allow(world.log, "vm1", at=now, until=now + HOUR_MS, by="anna")
+        await world.shows(ONE, mbit(1000, 10))
+
+    live(scenario)
+
+
 def test_the_brake_counts_over_partitions_and_restarts() -> None:
     """Neither a crash loop nor many partitions let more pass; once it holds it holds after a restart."""
 

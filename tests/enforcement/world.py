@@ -18,7 +18,7 @@ from stream.core.enforced import Enforcement
 from stream.core.errors import Unavailable
 from stream.core.model import Decision, Position, Reason
 from stream.core.speed import ORIGINAL, Speed
-from stream.ports import CHANGES, ENFORCEMENTS, Clock, Message, Record
+from stream.ports import CHANGES, ENFORCEMENTS, Clock, Message, Platform, Record
 from stream.runtime.enforcer import Enforcer
 from stream.runtime.ledger import read
 from stream.runtime.listings import Listings
@@ -193,14 +193,14 @@ class World:
 
     # ------------------------------------------------ the enforcer
 
-    def start(self, platform: MemoryPlatform | None = None) -> None:
+    def start(self, platform: Platform | None = None) -> None:
         """A new process that enforces."""
         stop = asyncio.Event()
         serve = self._enforcer(platform or self.platform).serve
         task = asyncio.create_task(work("enforcer", self.log, serve, stop, random.Random(3)))
         self._running.append((task, stop))
 
-    def site(self, platform: MemoryPlatform) -> Site:
+    def site(self, platform: Platform) -> Site:
         """The platform as a new process sees it."""
         return Site(
             platform,
@@ -213,7 +213,7 @@ class World:
             observer=self.observed,
         )
 
-    def _enforcer(self, platform: MemoryPlatform) -> Enforcer:
+    def _enforcer(self, platform: Platform) -> Enforcer:
         return Enforcer(
             self.log,
             [self.site(platform)],
