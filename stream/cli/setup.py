@@ -109,8 +109,9 @@ def check(invocation: Invocation, *, live: bool, watch: bool, vms: int, as_json:
 
     Each is said with its line and what to write instead.  If there is none, the plans are told in words.
 
-    With --live each platform is asked: about 150 requests, and two for each VM that has plans.  Nothing is changed
-    there.  Exit status 1 if something should be changed, or a platform does not answer.
+    With --live each platform is asked, with at most 150 requests and two for each VM with plans (more if its sampling
+    step is short).  Nothing is changed there.  Exit status 1 if something should be changed, or a platform does not
+    answer.
     """
     try:
         config = load(invocation.file, with_files=True)

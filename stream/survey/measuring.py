@@ -4,7 +4,7 @@
     step      the finest interval: how far apart are the points?
     stamp     hours against the steps in them; and no step can be seen before it is over
     lag       how old the newest point is, until a new one has been seen to appear
-    keeps     days, as far back as they go
+    keeps     days, as far back as they go; do the oldest go when new ones come?
 
 What cannot be seen is said to be unknown.
 """
@@ -74,7 +74,10 @@ class Measuring:
         self.stamp: Stamp | None = None
         self.looks: dict[int, list[Look]] = {}
         self.oldest: dict[int, int] = {}
-        """The first stamp, in days at most, by machine."""
+        """The first stamp, by machine."""
+        self.edge_moves = False
+        """The oldest numbers were seen to go."""
+        self._kept_at = 0
 
     async def all(self, numbers: Sequence[int], *, watch: bool) -> None:
         """Everything, of the first of these machines that have numbers."""
@@ -88,6 +91,7 @@ class Measuring:
         await self._keeps()
         if watch:
             await self._watch(self.step_ms)
+            await self._edge(self.step_ms)
 
     # ------------------------------------------------------------ zone
 
@@ -125,7 +129,7 @@ class Measuring:
         for shift in range(0, HOUR_MS, QUARTER_MS):
             start, end = (_unaligned(at + hours * HOUR_MS) + shift for hours in (-8, 7))
             points = await self._points(number, start, end, "1min")
-            found = offsets(start, end, MINUTE_MS, points)
+            found = offsets(start, end, points)
             left = found if left is None else left & found
             if len(left) < 2:
                 break
@@ -136,7 +140,7 @@ class Measuring:
         """With numbers of the last hours alone: whether the configured zone fits."""
         for number in self.sampled:
             start, end = (_unaligned(self.local(now) - hours * HOUR_MS) for hours in (4, 1))
-            found = offsets(start, end, MINUTE_MS, await self._points(number, start, end, "1min"))
+            found = offsets(start, end, await self._points(number, start, end, "1min"))
             offset = offset_at(self._configured.timezone, now)
             if offset in found:
                 self.offsets[now - 2 * HOUR_MS] = offset
@@ -212,17 +216,33 @@ class Measuring:
     # ------------------------------------------------------------ how far back
 
     async def _keeps(self) -> None:
-        """The first stamp that each machine still has, to the step where the platform has single steps for it."""
         self._told("how far back numbers go")
-        now = self.now()
+        now = self._kept_at = self.now()
         for number in self.sampled:
             days = known(await self._points(number, self.local(now - FARTHEST_MS), self.local(now), "1d"))
-            if not days:
-                continue
-            first = days[0].at
-            around = self.local(first - DAY_MS) - DAY_MS // 2, self.local(first + DAY_MS) + DAY_MS // 2
-            steps = known(await self._points(number, *around, self.interval))
-            self.oldest[number] = steps[0].at if steps else first
+            if days:
+                self.oldest[number] = await self._first(number, days[0].at)
+
+    async def _first(self, number: int, about: int) -> int:
+        """The first stamp, which lies about there: to the step, where there are still single steps."""
+        around = self.local(about - DAY_MS) - DAY_MS // 2, self.local(about + DAY_MS) + DAY_MS // 2
+        steps = known(await self._points(number, *around, self.interval))
+        return steps[0].at if steps else about
+
+    @property
+    def oldest_are_alike(self) -> bool:
+        """Whether the numbers of several machines begin together: where the platform ends, or where they all began."""
+        return len(self.oldest) > 1 and max(self.oldest.values()) - min(self.oldest.values()) <= 2 * (self.step_ms or 0)
+
+    async def _edge(self, step_ms: int) -> None:
+        """Whether numbers go as new ones come: then it is the platform that keeps no more."""
+        wait_ms = self._kept_at + step_ms + 1000 - self.now()
+        if not self.oldest_are_alike or wait_ms > WATCH_LIMIT_MS:
+            return
+        self._told("whether old numbers go")
+        await asyncio.sleep(max(0, wait_ms) / 1000)
+        again = {number: await self._first(number, first) for number, first in self.oldest.items()}
+        self.edge_moves = all(again[number] > first for number, first in self.oldest.items())
 
     # ------------------------------------------------------------ asking
 

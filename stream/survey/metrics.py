@@ -96,8 +96,8 @@ def _tell_stamp(measuring: Measuring, step: int, settings: Vmmanager, report: Pl
 
 def _tell_lag(measuring: Measuring, step: int, stamp: Stamp, settings: Vmmanager, report: PlatformReport) -> None:
     lags = [lag_of(looks, step, stamp) for looks in measuring.looks.values()]
-    if not lags:
-        report.add("lag", "unknown", "no machine has a point of the last hours")
+    if not lags or not measuring.offsets:
+        report.add("lag", "unknown", "it cannot be seen without the zone and a point of the last hours")
         return
     if _is_running(measuring):
         words = "the newest point still grows: steps are shown that are not over, so their lag cannot be seen"
@@ -146,27 +146,24 @@ def _tell_gaps(measuring: Measuring, settings: Vmmanager, report: PlatformReport
 
 
 def _tell_keeps(measuring: Measuring, step: int, stamp: Stamp, settings: Vmmanager, report: PlatformReport) -> None:
-    """Machines that are not equally old, and yet have equally old numbers, show where the platform ends."""
     if not measuring.oldest:
         report.add("keeps", "unknown", "no machine has numbers by the day")
         return
-    now = measuring.now()
-    first, last = min(measuring.oldest.values()), max(measuring.oldest.values())
-    back = now - first + (step if stamp == "end" else 0)
-    whole = back // DAY_MS * DAY_MS if back > 2 * DAY_MS else back // HOUR_MS * HOUR_MS
+    back = measuring.now() - min(measuring.oldest.values()) + (step if stamp == "end" else 0)
+    whole = max(HOUR_MS, back // DAY_MS * DAY_MS if back > 2 * DAY_MS else back // HOUR_MS * HOUR_MS)
+    kept = duration_text(whole)
     if back > FARTHEST_MS - 2 * DAY_MS:
         report.add("keeps", "ok", f"numbers go back {back // DAY_MS} days at least", whole)
-    elif len(measuring.oldest) > 2 and last - first <= 2 * step and whole:
-        kept = duration_text(whole)
-        words = f"the numbers of all {len(measuring.oldest)} machines begin {kept} ago: the platform keeps no more"
-        if settings.keeps is not None and settings.keeps <= whole:
-            report.add("keeps", "ok", f"{words}; keeps: {duration_text(settings.keeps)} is within that", whole)
-            return
-        report.settings["keeps"] = kept
-        report.add("keeps", "change", words, whole)
+    elif not measuring.edge_moves:
+        words = f"the oldest numbers seen are {kept} old; whether the platform keeps more cannot be seen"
+        both = f"; those of all {len(measuring.oldest)} machines begin then, so write `keeps: {kept}` if they are older"
+        report.add("keeps", "unknown", words + (both if measuring.oldest_are_alike else ""), whole)
+    elif settings.keeps is not None and settings.keeps <= whole:
+        words = f"the platform keeps {kept}; keeps: {duration_text(settings.keeps)} is within that"
+        report.add("keeps", "ok", words, whole)
     else:
-        words = f"the oldest numbers seen are {duration_text(whole)} old; nothing shows whether the platform keeps more"
-        report.add("keeps", "unknown", f"{words} (the machines may be no older)", whole)
+        report.settings["keeps"] = kept
+        report.add("keeps", "change", f"the platform keeps {kept}: older numbers go as new ones come", whole)
 
 
 def _seconds(length_ms: int) -> str:

@@ -77,26 +77,20 @@ def clock_text(local: int) -> str:
     return f"{datetime.fromtimestamp(local / 1000, UTC):%H:%M_%Y%m%d}"
 
 
-def offsets(start: int, end: int, asked_ms: int, points: Series) -> set[int]:
+def offsets(start: int, end: int, points: Series) -> set[int]:
     """The distances from UTC at which a platform whose local clock reads `start` and `end` gives these points.
 
-    Start and end lie between two points, so it does not matter to which side the boundaries belong:
+    The first and the last one lie within a step of them, whatever their stamps mean and wherever boundaries belong:
 
-        from                                                     until
-         |  first                                          last    |
-         |    *      *      *      *      *      *      *    *     |
-        no further than a step, or than the `asked_ms` to which several steps were put together
+        from                                               until
+          |                                                  |
+        *    *    *    *    *    *    *    *    *    *    *     *
     """
     step = spacing(point.at for point in points)
     if step is None:
         return set()
-    slack = step if step <= asked_ms else 0  # a bucket's stamp may lie on the other side
     first, last = points[0].at, points[-1].at
-    return {
-        offset
-        for offset in OFFSETS
-        if first - step <= start - offset <= first + slack and last - slack <= end - offset <= last + step
-    }
+    return {offset for offset in OFFSETS if abs(start - offset - first) <= step and abs(end - offset - last) <= step}
 
 
 def stamp_of_buckets(fine: Series, coarse: Series, bucket_ms: int) -> Stamp | None:

@@ -31,6 +31,14 @@ def with_a_stopped_one(rig: Rig) -> None:
     rig.world.replay([stopped])
 
 
+def twins(rig: Rig) -> None:
+    rig.world.populate(4, since=rig.now - 50 * DAY, habits={"steady": 1})
+
+
+def ancient(rig: Rig) -> None:
+    some(rig, days=401)
+
+
 def only_new(rig: Rig) -> None:
     rig.world.create(since=rig.now)
 
@@ -115,19 +123,26 @@ CASES = [
     Case("lag, settled", Knobs(lag_ms=160_000), {"lag": ("ok", LAGGING)}, configured=("settle: 3m",), watch=True),
     Case("lag, end", Knobs(lag_ms=160_000, stamp="end"), {"lag": ("change", LAGGING)},
          {"settle": "3m", "stamp": "end"}, watch=True),
+    Case("lag, about as long as settle", Knobs(lag_ms=118_000),
+         {"lag": ("change", {"low_ms": 115_000, "high_ms": 127_000})}, {"settle": "3m"}, watch=True),
     Case("lag, not watched", Knobs(lag_ms=160_000), {"lag": ("unknown", {"low_ms": 0, "high_ms": 187_000})}),
     Case("no lag", Knobs(), {"lag": ("ok", {"low_ms": 0, "high_ms": 7000})}, watch=True),
     Case("late points", Knobs(late_percent=10, late_ms=60 * MINUTE), {"gaps": ("note", 5), "stamp": ("ok", "start")}),
     Case("lost points", Knobs(), {"gaps": ("note", 48)}, populate=lost),
     # --- how far back
-    Case("retention", Knobs(retention_ms=35 * DAY), {"keeps": ("change", 35 * DAY)}, {"keeps": "35d"}),
+    Case("retention", Knobs(retention_ms=35 * DAY), {"keeps": ("change", 35 * DAY)}, {"keeps": "35d"}, watch=True),
+    Case("retention, end", Knobs(retention_ms=35 * DAY, stamp="end", lag_ms=160_000), {"keeps": ("change", 35 * DAY)},
+         {"keeps": "35d", "stamp": "end", "settle": "3m"}, watch=True),
     Case("retention, configured", Knobs(retention_ms=35 * DAY), {"keeps": ("ok", 35 * DAY)},
-         configured=("keeps: 30d",)),
+         configured=("keeps: 30d",), watch=True),
+    Case("retention, not watched", Knobs(retention_ms=35 * DAY), {"keeps": ("unknown", 35 * DAY)}),
     Case("a day's retention", Knobs(retention_ms=DAY), {"timezone": ("ok", BERLIN), "keeps": ("change", DAY)},
-         {"keeps": "1d"}),
+         {"keeps": "1d"}, watch=True),
     Case("a day's retention, another zone", Knobs(retention_ms=DAY, timezone="Asia/Tokyo"),
-         {"timezone": ("unknown", None)}, {"keeps": "1d"}),
-    Case("young machines", Knobs(), {"keeps": ("unknown", 61 * DAY)}),
+         {"timezone": ("unknown", None), "lag": ("unknown", None)}, {"keeps": "1d"}, watch=True),
+    Case("young machines", Knobs(), {"keeps": ("unknown", 61 * DAY)}, watch=True),
+    Case("equally young machines", Knobs(), {"keeps": ("unknown", 50 * DAY)}, populate=twins, watch=True),
+    Case("old machines", Knobs(), {"keeps": ("ok", 401 * DAY)}, populate=ancient),
     # --- the list
     Case("null", Knobs(unlimited=None), {"unlimited": ("change", "null"), "list": ("ok", 4)}, {"unlimited": "null"}),
     Case("null, configured", Knobs(unlimited=None), {"unlimited": ("ok", "null")}, configured=("unlimited: null",)),

@@ -14,11 +14,12 @@ import httpx
 import pytest
 import yaml
 
-from stream.adapters.clock import WarpClock, run_warped
+from stream.adapters.clock import SystemClock, WarpClock, run_warped
 from stream.config.load import loads
 from stream.simulator import Knobs, World, create_app
 from stream.survey import Survey, lines_of, survey
 from stream.survey.findings import PlatformReport
+from stream.survey.questions import ReadOnly
 from tests.survey.rig import DAY, HOUR, MINUTE, NOW, PASSWORD, Broken, Dated, Rig, config, finding, some, surveyed
 
 GIB = 1 << 30
@@ -50,6 +51,18 @@ def test_changes_nothing(knobs: Knobs) -> None:
     assert [(call.method, call.path) for call in calls if call.method == "POST"] == [("POST", "/auth/v4/public/token")]
     assert [call.path.rpartition("/")[0] for call in calls if call.method == "DELETE"] == ["/auth/v4/token"]
     assert report_of(found).requests == len(calls) < 150
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/vm/v3/host/101/resource"), ("POST", "/auth/v4/token"), ("DELETE", "/vm/v3/host/101"),
+     ("PUT", "/auth/v4/public/token")],
+)  # fmt: skip
+async def test_nothing_else_could_leave(method: str, path: str) -> None:
+    """Whatever might change something is stopped before it is sent."""
+    guard = ReadOnly(Broken("sent"), SystemClock())
+    with pytest.raises(AssertionError, match="not read-only"):
+        await guard.handle_async_request(httpx.Request(method, f"http://vm1{path}"))
 
 
 def test_reads_at_the_configured_pace() -> None:

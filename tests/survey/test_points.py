@@ -54,8 +54,8 @@ def test_offsets(offset: int) -> None:
     start = 100 * HOUR_MS + 2 * MINUTE_MS
     points = steps(*[None] * 180, start=start + 3 * MINUTE_MS - offset)
     end = start + 180 * STEP
-    assert offsets(start, end, MINUTE_MS, points) == {offset}
-    assert offsets(start, end, MINUTE_MS, points[20:]) == offsets(start, end, MINUTE_MS, points[:-20]) == set()
+    assert offsets(start, end, points) == {offset}
+    assert offsets(start, end, points[20:]) == offsets(start, end, points[:-20]) == set()
 
 
 @pytest.mark.parametrize(
