@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -13,17 +15,25 @@ Rows: TypeAlias = slice | Int64s
 """Row numbers: a slice (step 1) where they follow each other."""
 
 _LEAST_ROOM: Final = 256
+_OWN_MEMORY_BYTES: Final = 1 << 16
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 def room_for(count: int, room: int) -> int:
     """How many rows to have when `count` are needed and there is room for `room`."""
-    return room if count <= room else max(_LEAST_ROOM, count, room + room // 8)
+    return room if count <= room else max(_LEAST_ROOM, count, room + room // 2)
 
 
 def grown(old: NDArray[_Scalar], room: int) -> NDArray[_Scalar]:
-    """A copy with room for more rows (the last axis), zeros."""
-    new = np.zeros((*old.shape[:-1], room), old.dtype)
+    """A copy with room for more rows (the last axis), zeros.
+
+    Large ones get memory of their own from the system: from the heap, a column that grows would leave holes behind, and
+    its unused room would be resident.
+    """
+    shape = (*old.shape[:-1], room)
+    size = math.prod(shape) * old.itemsize
+    memory = mmap.mmap(-1, size) if size >= _OWN_MEMORY_BYTES else bytearray(size)
+    new = np.frombuffer(memory, old.dtype).reshape(shape)
     new[..., : old.shape[-1]] = old
     return new
 

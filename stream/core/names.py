@@ -46,6 +46,12 @@ class NameIndex:
         """Of a row; empty for one that has none."""
         return self._name_bytes(row).decode()
 
+    def names(self, first: int, end: int) -> list[str]:
+        """Of the rows `[first, end)`."""
+        data = self._bytes.data
+        starts, sizes = self._starts[first:end].tolist(), self._sizes[first:end].tolist()
+        return [str(data[start : start + size], "utf-8") for start, size in zip(starts, sizes, strict=True)]
+
     def row(self, name: str) -> int:
         """-1 for an unknown name."""
         wanted, encoded = hash(name) & _HASH_BITS, name.encode()

@@ -33,7 +33,6 @@ def page_of(held: Services, number: int) -> Page:
     first = number * PAGE_ROWS
     end = min(first + PAGE_ROWS, held.rows.count)
     rows = np.arange(first, end)
-    names = [held.names.name(row) for row in range(first, end)]
     columns: dict[str, NDArray[Any]] = {
         name: getattr(held, name)[first:end].copy() for name in services.COLUMNS if name not in _OWN
     }
@@ -42,7 +41,7 @@ def page_of(held: Services, number: int) -> Page:
     columns |= {"source": source.astype(np.uint8), "combination": combination.astype(np.uint8)}
     tables = list(dict.fromkeys(table for each in sets.tolist() for table in held.combinations[each]))
     extras: dict[str, Any] = {
-        "names": [name or None for name in names],
+        "names": [name or None for name in held.names.names(first, end)],
         "sources": [held.sources[each] for each in sources.tolist()] if held.sources else [],
         "tables": [[table.plan.name, table.anchor_day] for table in tables],
         "sets": [[tables.index(table) for table in held.combinations[each]] for each in sets.tolist()],

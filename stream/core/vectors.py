@@ -186,7 +186,7 @@ class _Step:
             matters |= np.greater(np.subtract(end, since), MOST_VECTOR_SPAN_MS)
         matters = judged | (matters & (value > 0))
         if isinstance(table.plan.window, CalendarWindow):
-            matters |= table.warned[rows] & (head != last)
+            matters |= table.warned[rows] & ((head != last) | (adds & np.less_equal(end, self.before)))
         return matters
 
     # ------------------------------------------------------------ what is

@@ -281,6 +281,13 @@ class TestWarnings:
         assert moves(feed.delta(T0, T0 + 1500, 600)) == [(T0 + 1500, "warning", "fast", 50)]
         assert moves(feed.delta(T0, T0 + 1600, 601)) == []
 
+    def test_late_bytes_warn_in_the_slice_of_the_services_time(self) -> None:
+        """Even if nothing was counted there yet."""
+        feed = Feed(p=small(warn=50, window={"kind": "calendar", "unit": "day", "slices": 3, "timezone": "UTC"}))
+        feed.register("p")
+        assert [each[1] for each in moves(feed.delta(T0, T0 + DAY, 600))] == ["warning"]
+        assert moves(feed.delta(T0, T0 + DAY, 601)) == [(T0 + DAY, "warning", "fast", 50)]
+
     def test_none_with_a_step_down(self) -> None:
         """The fall says it all; in the new profile a warning may come."""
         feed = Feed(p=small(warn=50))
