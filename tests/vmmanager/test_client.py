@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -204,6 +205,39 @@ def test_a_broken_connection_is_unavailable() -> None:
         assert len(rig.called(f"/vm/v3/host/{machine}/resource")) == 1
 
     warped(main)
+
+
+async def test_a_connection_is_usable_after_a_time_out() -> None:
+    """A real socket: one answer never comes, one breaks off; the next request has a connection all the same."""
+    moods = ["never", "half", "well", "well"]
+    served = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                mood = moods.pop(0)
+                if mood != "never":
+                    body = b"[1," if mood == "half" else b'{"list":[]}'
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n" + body)
+                if mood == "half":
+                    break
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    settings = VmmanagerSettings(url=url, timezone="UTC", concurrency=1, timeout_s=0.2)
+    platform = Vmmanager("vm1", settings, LongLivedToken(lambda: "t"), clock=SystemClock())
+    async with server:
+        with pytest.raises(Unavailable, match=r"no answer within 0\.2 s"):
+            await platform.list()
+        with pytest.raises(Unavailable, match="GET /vm/v3/host: "):
+            await platform.list()
+        for _ in range(2):
+            assert (await platform.list()).machines == {}
+        await platform.close()
+        await asyncio.gather(*filter(None, served))
 
 
 @pytest.mark.parametrize(
