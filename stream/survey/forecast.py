@@ -67,9 +67,9 @@ class Forecast:
         number = int(machine.service.rpartition("/")[2])
         received, sent = [await self._read(number, target, since, upto) for target in (RX, TX)]
         if machine.running and not (received and sent):
-            return Verdict(known=False)
+            return Verdict(known=False)  # a stopped one without numbers had no traffic
         newest = min((points[-1].at for points in (received, sent) if points), default=since)
-        end = newest // step * step + step if machine.running else upto  # a stopped one is known to be unchanged
+        end = newest // step * step + step
         edges = self._windows.edges(enrolment.plans, enrolment.anchor_day, since, end, upto)
         ends = [*(edge for edge in edges if edge < end), end]
         totals = [(edge, _sum(received, edge), _sum(sent, edge)) for edge in ends]

@@ -138,9 +138,7 @@ def _tell_gaps(measuring: Measuring, settings: Vmmanager, report: PlatformReport
         report.add("gaps", "note", f"{words}: machines that were stopped, or numbers that are lost", len(missing))
     else:
         late = duration_text(-(-max(missing) // MINUTE_MS) * MINUTE_MS)
-        words = (
-            f"{len(missing)} of the latest points are missing and none of the older ones: points come up to {late} late"
-        )
+        words = f"{len(missing)} of the latest points are missing, up to {late} old, and none before: points come late"
         report.add("gaps", "note", f"{words}; final_after: {duration_text(settings.final_after)} waits for them",
                    len(missing))  # fmt: skip
 

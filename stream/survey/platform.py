@@ -29,7 +29,7 @@ Told: TypeAlias = Callable[[str, str], None]
 
 AHEAD_LIMIT_MS = 5_000
 MOST_FAILURES = 5
-POINTLESS = (
+UNSEEN = (
     "whether rx is the VM's or its network port's: download something large inside a VM and see which direction grows",
     "the least and greatest speed, what a busy VM answers, and what becomes of the numbers of an id that is used "
     "again: these show only when something is changed",
@@ -120,7 +120,7 @@ class PlatformSurvey:
         if self._ask.empty:
             shown = " and ".join(self._ask.empty)
             report.add("no_data", "ok", f"no data looks like {shown}", shown)
-        for words in POINTLESS:
+        for words in UNSEEN:
             report.add("unseen", "unknown", words)
 
     async def _tell_bounds(self, measuring: Measuring, number: int, begin: int, finish: int) -> None:

@@ -191,6 +191,23 @@ def test_when_clocks_were_just_changed(day: str) -> None:
     assert finding(report, "stamp").level == finding(report, "sampling").level == "ok"
 
 
+@pytest.mark.parametrize(
+    ("knobs", "populate", "words"),
+    [
+        (
+            Knobs(late_percent=10, late_ms=60 * MINUTE),
+            some,
+            "up to 59m old, and none before: points come late; final_after: 6h waits for them",
+        ),
+        (Knobs(), lost, "older ones among them: machines that were stopped, or numbers that are lost"),
+    ],
+)
+def test_late_and_lost_points(knobs: Knobs, populate: Setting, words: str) -> None:
+    """Late is what is missing among the latest points alone."""
+    found, _ = surveyed(knobs, populate=populate, watch=False, most_judged=0)
+    assert words in finding(found.platforms[0], "gaps").text
+
+
 def test_steps_that_are_not_over() -> None:
     """A newest point that still grows is no proof of anything about stamps, and makes the lag unmeasurable."""
     found, _ = surveyed(wrap=Running, most_judged=0)

@@ -137,6 +137,12 @@ def test_what_goes_wrong_is_said(populate: Callable[[Rig], None], knobs: Knobs, 
     assert not found.is_well
 
 
+def test_a_wrong_password_locks_nobody_out() -> None:
+    """It is tried once."""
+    _, rig = surveyed(populate=wrong_password)
+    assert [call.path for _, call, _ in rig.app.calls] == ["/auth/v4/public/token"]
+
+
 def test_one_broken_machine_hides_nothing() -> None:
     """The others are measured and judged."""
     found, _ = surveyed(populate=broken_machine, watch=False, most_judged=4)
@@ -267,13 +273,17 @@ def test_one_platform_that_is_down_hides_no_other() -> None:
 
 
 def users(rig: Rig) -> None:
-    """One over its month (by its last day's first hour), one just below, one over but slow already, one stopped."""
+    """One over its month, one just below, one over but slow already, one silent.
+
+    What makes the difference lies in the very first step of the month, and in the very last one before it.
+    """
     first = 1_772_319_600_000  # 2026-03-01 00:00 in Berlin
     for number, (used, limit) in enumerate([(1025, None), (1023, None), (1025, 10), (0, 100)]):
         id = rig.world.create(habit="silent", limits=(1000, 1000), since=first - 20 * DAY, name=f"n{number}")
-        rig.world.script(id, first - 10 * DAY, first, 500 * GIB, 0)
+        rig.world.script(id, first - 5 * MINUTE, first, 3 * GIB, 0)
         if used:
-            rig.world.script(id, first, first + 10 * DAY, used * GIB - 7 * GIB, 5 * GIB)
+            rig.world.script(id, first, first + 5 * MINUTE, 0, 3 * GIB)
+            rig.world.script(id, first + 5 * MINUTE, first + 10 * DAY, (used - 10) * GIB, 5 * GIB)
             rig.world.script(id, first + 12 * DAY, first + 12 * DAY + HOUR, 0, 2 * GIB)
         rig.world.set_limits(id, limit, limit)
 
