@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.resources import as_file, files
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from stream.config.load import load
 from stream.core.model import (
     Adjustment,
     DeadLetter,
@@ -29,55 +31,25 @@ from stream.core.view import PlanView, ServiceView
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+MBIT = 1_000_000
 MIB = 1 << 20
 GIB = 1 << 30
 T0 = 1_764_547_200_000
 """2025-12-01 00:00 UTC: an edge of ten-minute slices."""
 
 STEP = 1_048_576_000
-VPN: dict[str, Any] = {
-    "window": {"kind": "sliding", "slice_ms": 600_000, "slices": 6},
-    "count": {"in": 100, "out": 100},
-    "on_change": "reset",
-    "warn": None,
-    "profiles": [
-        {"name": "default", "speed": {"in": 100, "out": 100}, "quota": STEP, "down": "50Mbit"},
-        {
-            "name": "50Mbit",
-            "speed": {"in": 50, "out": 50},
-            "quota": STEP,
-            "down": "25Mbit",
-            "stay": HOUR,
-            "up": {"below": [], "else": "default"},
-        },
-        {
-            "name": "25Mbit",
-            "speed": {"in": 25, "out": 25},
-            "quota": STEP,
-            "down": "10Mbit",
-            "stay": HOUR,
-            "up": {"below": [[699_050_666, "default"]], "else": "50Mbit"},
-        },
-        {
-            "name": "10Mbit",
-            "speed": {"in": 10, "out": 10},
-            "quota": STEP,
-            "stay": HOUR,
-            "up": {"below": [[349_525_333, "default"], [699_050_666, "50Mbit"]], "else": "25Mbit"},
-        },
-    ],
-}
+
+
+def example(name: str) -> dict[str, Any]:
+    """The plan of a shipped example configuration, in its normal form."""
+    with as_file(files("stream") / "examples" / f"{name}.yaml") as file:
+        return load(file).plans[name].to_json()
+
+
+VPN = example("vpn")
 """The origin's ladder."""
 
-MONTH: dict[str, Any] = {
-    "window": {"kind": "calendar", "unit": "month", "timezone": "Europe/Berlin", "anchor_day": 1},
-    "on_change": "keep",
-    "warn": 80,
-    "profiles": [
-        {"name": "full", "speed": {"in": None, "out": None}, "quota": 1024 * GIB, "at": "reached", "down": "slow"},
-        {"name": "slow", "speed": {"in": 10, "out": 10}, "stay": "period", "up": {"below": [], "else": "full"}},
-    ],
-}
+MONTH = example("month")
 """The vendor's script, but lifted at the rollover."""
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from stream.core.model import Decision, QuotaWarning
 from stream.core.speed import ORIGINAL, Speed
-from tests.core.feeding import DAY, GIB, HOUR, MINUTE, MONTH, STEP, T0, VPN, Feed, decision, local, moves, small
+from tests.core.feeding import DAY, GIB, HOUR, MBIT, MINUTE, MONTH, STEP, T0, VPN, Feed, decision, local, moves, small
 
 
 class TestTheOriginsLadder:
@@ -37,7 +37,7 @@ class TestTheOriginsLadder:
         assert fall.window is not None
         assert [slice_.bytes for slice_ in fall.window] == [0, 0, 0, 0, STEP, STEP]
         assert fall.window[-1][:2] == (T0 + 10 * MINUTE, T0 + 20 * MINUTE)
-        assert (fall.speed, fall.profile_speed) == (Speed(50, 50), Speed(50, 50))
+        assert (fall.speed, fall.profile_speed) == (Speed(50 * MBIT, 50 * MBIT), Speed(50 * MBIT, 50 * MBIT))
         assert (fall.plans_version, fall.input.offset, fall.revision, fall.incarnation) == (1, 2, 2, 1)
 
     def test_a_sum_equal_to_the_quota_does_not_move(self) -> None:
@@ -118,7 +118,7 @@ class TestTheMonth:
         assert isinstance(lifted, Decision)
         assert slowed.at == local("Europe/Berlin", 2026, 3, 26, 16)
         assert slowed.usage_bytes == 25 * 40 * GIB + 20 * GIB + 20 * GIB // 3
-        assert slowed.speed == Speed(10, 10)
+        assert slowed.speed == Speed(10 * MBIT, 10 * MBIT)
         assert (lifted.at, lifted.speed, lifted.usage_bytes) == (april, ORIGINAL, 0)
         assert feed.plan("month").usage_bytes == 40 * GIB
 
