@@ -55,10 +55,5 @@ class Lanes:
         return len(self._open)
 
     @property
-    def due(self) -> int:
-        """How many of them have not even begun."""
-        return len(self._due)
-
-    @property
     def behind(self) -> int:
         return len(self._behind)

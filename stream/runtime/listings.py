@@ -8,7 +8,7 @@ from typing import Protocol
 from stream.core.errors import Unavailable
 from stream.ports import Listing
 
-DEADLINE_S = 240.0
+DEADLINE_S = 600.0
 
 
 class Lister(Protocol):

@@ -29,11 +29,14 @@ from stream.runtime.worker import Backoff
 
 log = structlog.get_logger()
 
-READ_DEADLINE_S = 180.0
+READ_DEADLINE_S = 900.0
+"""Over all; a platform has deadlines of its own, but its pace may be slow."""
 ANCHORS_AT_ONCE = 4
 """So many days of one service are read before others have their turn."""
 SLOWEST_RETRY_MS = 300_000
 """A service that cannot be read is tried again after this at the latest."""
+STRAGGLERS = 0.1
+"""A cycle is over when all but this part of the services are read: those that hang do not make it long."""
 UNSEEN_MS = 600_000
 """A registration may take so long until the tracker's state shows it."""
 
@@ -109,7 +112,7 @@ class Poller:
 
     async def _cycles(self) -> None:
         loop = asyncio.get_running_loop()
-        backoff = Backoff(random=self._random, first_s=1.0, limit_s=min(60.0, self._settings.poll_s))
+        backoff = Backoff(random=self._random, first_s=1.0, limit_s=min(300.0, self._settings.poll_s))
         while True:
             began_s = loop.time()
             try:
@@ -131,10 +134,11 @@ class Poller:
         listing = await self.source.listings.now()
         now = self._clock.now()
         upto = self._upto(now)
-        self._alarm("overrun", raised=self._lanes.due > 0, still_due=self._lanes.due)
         changes = self.roster.compare(listing, upto, now)
         self._publish(changes, now)
         self._alarm("short_list", raised=changes.is_short, absent=changes.absent, known=len(self.roster.services))
+        if not self._cycle.complete:
+            self._complete()  # in vain: the next one begins
         self._began_s = began_s
         self._cycle = Cycle(
             listed_at=listing.began_at,
@@ -170,21 +174,26 @@ class Poller:
             self._publishers[service.partition].deregister(message)
 
     def _settle(self) -> None:
-        """When all that was due is read, publish it without further waiting, and say what came of the cycle."""
-        if self._lanes.open:
+        """When what was due is read, publish it without further waiting."""
+        if self._lanes.open > STRAGGLERS * len(self.roster.services):
             return
         if not self._cycle.complete:
-            services = self.roster.services.values()
-            self._cycle.complete = True
-            self._cycle.seconds = asyncio.get_running_loop().time() - self._began_s
-            self._cycle.behind = self._lanes.behind
-            self._cycle.failing = sum(service.failures > 0 for service in services)
-            self._cycle.stalest_at = min((service.read_at for service in services if service.read_at), default=0)
-            self._observer.cycle(self.name, self._cycle)
-        elif self._lanes.behind:
-            return  # those that lie behind come in batches
+            self._complete()
+        elif self._lanes.open or self._lanes.behind:
+            return  # they come in batches
         for publisher in self._publishers.values():
             publisher.flush()
+
+    def _complete(self) -> None:
+        """Say what came of the cycle."""
+        cycle, services = self._cycle, self.roster.services.values()
+        cycle.complete = True
+        cycle.seconds = asyncio.get_running_loop().time() - self._began_s
+        cycle.behind = self._lanes.behind
+        cycle.failing = sum(service.failures > 0 for service in services)
+        cycle.stalest_at = min((service.read_at for service in services if service.read_at), default=0)
+        self._observer.cycle(self.name, cycle)
+        self._alarm("overrun", raised=cycle.seconds > self._settings.poll_s, seconds=round(cycle.seconds))
 
     # ------------------------------------------------------------ reading
 

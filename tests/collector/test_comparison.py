@@ -15,7 +15,7 @@ def test_the_month_is_compared_once_a_day() -> None:
     """From the first day that was seen to the last that is final; a point lost for ever on their side would show."""
 
     async def main(clock: WarpClock) -> None:
-        site, log = Site(clock, poll_s=1800.0), MemoryLog(clock, partitions=2)
+        site, log = Site(clock, poll_s=3600.0), MemoryLog(clock, partitions=2)
         site.world.populate(3, since=local("2026-03-10"))
         reported: list[Comparison] = []
 
@@ -46,7 +46,7 @@ def test_a_platform_that_does_not_tell_is_no_trouble() -> None:
     """Its figures are left out, and everything else goes on."""
 
     async def main(clock: WarpClock) -> None:
-        site, log = Site(clock, poll_s=1800.0, match=everything("hour")), MemoryLog(clock)
+        site, log = Site(clock, poll_s=3600.0, match=everything("hour")), MemoryLog(clock)
         machines = [site.world.create(since=local("2026-03-10")) for _ in range(2)]
         async with collecting(clock, log, site) as (_, seen):
             await asyncio.sleep(86400)

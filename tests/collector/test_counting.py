@@ -29,11 +29,11 @@ def test_every_byte_of_a_day_is_counted_once() -> None:
     """Machines of all habits, one day: what was published adds up to what they sent."""
 
     async def main(clock: WarpClock) -> None:
-        site, log = Site(clock), MemoryLog(clock, partitions=4)
+        site, log = Site(clock, poll_s=600.0), MemoryLog(clock, partitions=4)
         site.world.populate(8, since=local("2026-03-10"))
         async with collecting(clock, log, site):
             await asyncio.sleep(24 * 3600)
-        assert_exact(site, await book_of(log), local("2026-03-15"), local("2026-03-16T09:55"))
+        assert_exact(site, await book_of(log), local("2026-03-15"), local("2026-03-16T09:50"))
 
     warped(main, "2026-03-15T10:02:30")
 
@@ -89,7 +89,7 @@ def test_late_points_are_counted(late: tuple[int, int]) -> None:
 
     async def main(clock: WarpClock) -> None:
         knobs = Knobs(timezone="Europe/Berlin", late_percent=late[0], late_ms=late[1])
-        site, log = Site(clock, knobs=knobs), MemoryLog(clock)
+        site, log = Site(clock, knobs=knobs, poll_s=900.0), MemoryLog(clock)
         site.world.populate(5, since=local("2026-03-01"))
         async with collecting(clock, log, site):
             await asyncio.sleep(15 * 3600)
@@ -156,7 +156,7 @@ def test_three_days_are_made_up_for(restart: bool) -> None:
     """After an outage of three days every day is read, oldest first, and nothing is missing."""
 
     async def main(clock: WarpClock) -> None:
-        site, log = Site(clock), MemoryLog(clock, partitions=2)
+        site, log = Site(clock, poll_s=900.0), MemoryLog(clock, partitions=2)
         site.world.populate(5, since=local("2026-03-01"))
         if restart:
             async with collecting(clock, log, site):
@@ -173,7 +173,7 @@ def test_three_days_are_made_up_for(restart: bool) -> None:
                 await asyncio.sleep(3600)
             assert seen.alarms == [("vm1", "unavailable", True), ("vm1", "unavailable", False)]
         book = await book_of(log)
-        assert_exact(site, book, local("2026-03-15"), local("2026-03-19T00:55"))
+        assert_exact(site, book, local("2026-03-15"), local("2026-03-19T00:45"))
         for row in book.rows.values():
             assert row.gap_ms == 0
             assert not any(backfill for start, *_, backfill in row.deltas if start > local("2026-03-15"))
