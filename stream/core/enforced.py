@@ -13,6 +13,7 @@ from stream.core.errors import Corrupt
 from stream.core.speed import Speed
 
 FORMAT = 1
+DAY_MS = 86_400_000
 MOST_RECEIPTS = 8
 MOST_OURS = 256
 """Far more than plans have speeds; the oldest value is forgotten first."""
@@ -66,7 +67,7 @@ class Enforcement:
     ours: tuple[Speed, ...] = ()
     """Every value that an intent of this incarnation asked for, oldest first."""
     doubts: tuple[Doubt, ...] = ()
-    """The newest of each value; those older than a day are dropped with the next intent."""
+    """The newest of each value, also of a former incarnation; those older than a day go with the next intent."""
     repairs: tuple[int, ...] = ()
     """Instants of the repairs of the last day."""
     slowed_at: int | None = None
@@ -77,6 +78,16 @@ class Enforcement:
     def position(self) -> tuple[int, int]:
         """(incarnation, revision) of what was last carried out: nothing older is ever posted."""
         return self.incarnation, self.intent.revision if self.intent else 0
+
+    def doubtful(self, now: int) -> tuple[Doubt, ...]:
+        """What was asked for within a day and never seen to take effect: it may still."""
+        doubts = {doubt.wanted: doubt for doubt in self.doubts if doubt.at > now - DAY_MS}
+        intent = self.intent
+        if intent is not None and intent.at > now - DAY_MS:
+            posted_over_itself = intent.revision > 0 and intent.before == intent.wanted
+            if posted_over_itself or not self.settled:
+                doubts[intent.wanted] = Doubt(intent.wanted, intent.at)
+        return tuple(doubts.values())
 
     def with_receipt(self, result: Result, shown: Speed | None, now: int) -> Enforcement:
         """As it is after its last intent came to this end.  The same failure again changes nothing."""

@@ -15,11 +15,10 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
-from stream.core.enforced import MOST_OURS, Doubt, Enforcement, Intent
+from stream.core.enforced import DAY_MS, MOST_OURS, Enforcement, Intent
 from stream.core.plan import Plan
 from stream.core.speed import ORIGINAL, Speed
 
-DAY_MS = 86_400_000
 DIRECTIONS = (0, 1)
 """Indexes of a Speed: in, out."""
 
@@ -138,15 +137,16 @@ def _first(
     service: str, former: Enforcement | None, due: Due, shown: Speed, rules: Rules, now: int, *, may_slow: bool
 ) -> Verdict:
     """A service of which nothing is known begins with what the platform shows."""
-    forgotten = Verdict("forget") if former is not None else NOTHING
+    doubts = former.doubtful(now) if former is not None else ()
+    forgotten = NOTHING if former is None or doubts else Verdict("forget")
     if due.gone:
         return forgotten
     suspect = any(limit in slower for limit, slower in zip(shown, rules.suspects, strict=True))
     if suspect and not rules.adopts(service):
         return Verdict("nothing", finding="suspect")
-    if rules.express(due.speed).least(shown) == shown:
+    if not doubts and rules.express(due.speed).least(shown) == shown:
         return forgotten
-    fresh = Enforcement(service=service, incarnation=due.incarnation, original=shown)
+    fresh = Enforcement(service=service, incarnation=due.incarnation, original=shown, doubts=doubts)
     return _Case(fresh, due, shown, rules, now, told=False, may_slow=may_slow).verdict()
 
 
@@ -173,8 +173,8 @@ class _Case:
         intent = state.intent
         assert intent is not None, "at first sight there is one"
         if state.incarnation != due.incarnation:
-            intent = replace(intent, revision=0)
-            state = replace(state, incarnation=due.incarnation, intent=intent)
+            doubts, intent = state.doubtful(now), replace(intent, revision=0)
+            state = replace(state, incarnation=due.incarnation, intent=intent, doubts=doubts)
         if not state.settled and shown == intent.wanted:
             state = state.with_receipt("applied", shown, now)
         self.intent = intent
@@ -187,7 +187,7 @@ class _Case:
 
     def _foreign(self, state: Enforcement) -> tuple[bool, ...]:
         """Per direction: did somebody else set what is shown?"""
-        expected = [self.intent.wanted, *state.ours]
+        expected = [self.intent.wanted, *state.ours, *(doubt.wanted for doubt in state.doubts)]
         if not state.settled:
             expected += [state.original, self.intent.before]
         return tuple(self.shown[direction] not in {speed[direction] for speed in expected} for direction in DIRECTIONS)
@@ -247,16 +247,12 @@ class _Case:
             return self._leave(finding) if self.stored.intent else NOTHING
         slows = wanted.least(self.shown) != self.shown
         ours = self.state.ours if wanted in self.state.ours else (*self.state.ours, wanted)[-MOST_OURS:]
-        doubts = tuple(doubt for doubt in self.state.doubts if doubt.at > self.now - DAY_MS)
-        if not self.state.settled or self.intent.before == self.intent.wanted:  # never seen to take effect
-            doubt = Doubt(self.intent.wanted, self.intent.at)
-            doubts = (*(it for it in doubts if it.wanted != doubt.wanted), doubt)
         state = replace(
             self.state,
             intent=Intent(self.due.revision, wanted, self.shown, self.now),
             settled=False,
             ours=ours,
-            doubts=doubts,
+            doubts=self.state.doubtful(self.now),
             repairs=self.state.repairs if repairs is None else repairs,
             slowed_at=self.now if slows else self.state.slowed_at,
         )

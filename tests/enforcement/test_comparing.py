@@ -6,8 +6,8 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 
-from stream.core.enforced import Enforcement, Intent, Switches
-from stream.core.enforcement import DAY_MS, Due
+from stream.core.enforced import DAY_MS, Enforcement, Intent, Switches
+from stream.core.enforcement import Due
 from stream.core.speed import ORIGINAL
 from stream.ports import Message
 from stream.runtime.errands import Errands, Service

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream.core.enforced import Enforcement
-from stream.core.enforcement import DAY_MS, Due, Finding, Rules, Verdict, decide, imported
+from stream.core.enforced import DAY_MS, Enforcement
+from stream.core.enforcement import Due, Finding, Rules, Verdict, decide, imported
 from stream.core.speed import ORIGINAL, Speed
 from tests.enforcement.speeds import RULES, mbit
 
@@ -165,6 +165,17 @@ def test_a_post_that_takes_effect_late_is_recognised_by_the_next_incarnation() -
     machine.due = machine.due._replace(revision=2, speed=mbit(100))
     machine.intend().decided(ORIGINAL).set(mbit(100)).registered_anew(ORIGINAL)
     assert (machine.limits, machine.original) == (mbit(1000), mbit(1000))
+
+
+@pytest.mark.parametrize("due", [mbit(100), ORIGINAL])
+def test_a_post_for_a_former_incarnation_that_takes_effect_late_is_not_a_foreign_writer(due: Speed) -> None:
+    """Although the new one began with what was shown: what the old one asked for within a day may still come."""
+    machine = Machine(mbit(1000))
+    machine.due = machine.due._replace(revision=2, speed=mbit(90))
+    machine.intend().set(mbit(333, 77)).registered_anew(due)
+    before = machine.limits
+    machine.set(mbit(90)).settle()
+    assert (machine.limits, machine.original) == (before, mbit(333, 77))
 
 
 @pytest.mark.parametrize("due", [mbit(10), mbit(25), mbit(100), ORIGINAL])

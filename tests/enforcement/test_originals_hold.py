@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stream.core.enforced import Enforcement
-from stream.core.enforcement import DAY_MS, Due, Verdict, decide
+from stream.core.enforced import DAY_MS, Enforcement
+from stream.core.enforcement import Due, Verdict, decide
 from stream.core.speed import ORIGINAL, Speed
 from tests.enforcement.speeds import RULES, SLOWER, express, mbit
 
@@ -154,7 +154,7 @@ class OneServiceAndOthers(OneService):
     foreign_writes = True
 
 
-HARD = settings(stateful_step_count=30, max_examples=max(150, settings().max_examples))
+HARD = settings(stateful_step_count=50, max_examples=max(150, settings().max_examples))
 
 TestOneService = OneService.TestCase
 TestOneService.settings = HARD
