@@ -152,7 +152,8 @@ class Author:
         if shape == "again" and last.end > last.start:
             return last
         if shape == "former" and former.start < start:
-            until = min(self.end_of_delta(former.start, former.end, step.span), max(start, former.start + 1))
+            until = self.end_of_delta(former.start, former.end, step.span)
+            until = until if step.span.off > 0 else min(until, max(start, former.start + 1))
             return Said(former.start, until, former.in_ + in_, former.out + out)
         if shape in ("grow", "shrink") and end > start:
             later = self.end_of_delta(start, end, step.span) if step.span.off >= 0 else end

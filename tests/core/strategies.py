@@ -311,3 +311,61 @@ drafts = st.builds(
     st.tuples(*(first_registration(service) for service in range(len(SERVICES)))),
     st.lists(steps, min_size=12, max_size=40).map(tuple),
 )
+
+# ---------------------------------------------------------------- narrow histories: everything happens at an edge
+
+narrow_windows = st.one_of(
+    st.builds(lambda slices: {"kind": "sliding", "slice_ms": SECOND, "slices": slices}, st.integers(1, 3)),
+    st.builds(
+        lambda unit, slices: {"kind": "calendar", "unit": unit, "slices": slices, "timezone": "Europe/Berlin"},
+        st.sampled_from(["hour", "day"]),
+        st.integers(1, 2),
+    ),
+)
+
+
+@st.composite
+def narrow_plans(draw: st.DrawFn) -> dict[str, Any]:
+    """Two or three profiles of one quota, each with a way up."""
+    window = draw(narrow_windows)
+    stay = draw(st.sampled_from([SECOND, 2500] + ["period"] * 2 * (window["kind"] == "calendar")))
+    names = PROFILES[: draw(st.integers(2, 3))]
+    at, below = draw(st.sampled_from(["exceeded", "reached"])), draw(st.sampled_from([[], [[QUOTA // 2, "p"]]]))
+    ladder = [
+        {
+            "name": name,
+            "speed": {"in": 100 - place, "out": None},
+            "quota": QUOTA,
+            "at": at,
+            "down": names[place + 1] if place + 1 < len(names) else None,
+            "stay": stay if place else None,
+            "up": {"below": below, "else": names[place - 1]} if place else None,
+        }
+        for place, name in enumerate(names)
+    ]
+    return {
+        "window": window,
+        "count": {"in": 100, "out": 100},
+        "on_change": draw(st.sampled_from(["keep", "reset"])),
+        "warn": draw(st.sampled_from([None, 50])),
+        "profiles": ladder,
+    }
+
+
+edges = st.builds(Span, st.just("edge"), st.integers(1, 3), st.integers(0, 1), st.integers(-1, 1))
+narrow_bytes = st.tuples(st.sampled_from([0, QUOTA // 2, QUOTA, QUOTA + 1, 3 * QUOTA]), st.just(0))
+narrow_shapes: st.SearchStrategy[Shape] = st.sampled_from(["next", "next", "grow", "former", "again", "gap"])
+narrow_steps: st.SearchStrategy[Step | None] = st.one_of(
+    st.builds(Delta, st.just(0), narrow_shapes, edges, narrow_bytes),
+    st.builds(Delta, st.just(0), narrow_shapes, edges, narrow_bytes),
+    st.builds(Delta, st.just(0), narrow_shapes, edges, narrow_bytes, st.booleans()),
+    st.builds(Watermark, st.just(0), edges),
+    adjustments.map(lambda drawn: replace(drawn, service=0)),
+)
+narrow_drafts = st.builds(
+    Draft,
+    st.dictionaries(st.sampled_from(PLANS[:2]), narrow_plans(), min_size=1).map(lambda plans: (plans,)),
+    st.sampled_from(BEGINNINGS[:2]),
+    st.just((Register(0, (0, 1), None, (None, None), None),)),
+    st.lists(narrow_steps, min_size=4, max_size=16).map(tuple),
+)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.driving import Core, Json, Oracle, pieces, state_of, told_by_oracle
 from tests.core.histories import written
-from tests.core.strategies import Draft, drafts
+from tests.core.strategies import Draft, drafts, narrow_drafts
 
 cuts = st.lists(st.integers(0, 100), max_size=6)
 
@@ -35,6 +35,17 @@ def test_core_equals_oracle(draft: Draft, cuts: list[int]) -> None:
     """Decisions, warnings, dead letters and state, whatever pieces the log comes in."""
     core, oracle = Core(), Oracle()
     for piece in pieces(written(draft), cuts):
+        core.take(piece)
+        oracle.take(piece)
+        assert_equal(core, oracle)
+
+
+@settings(max_examples=3 * (settings.default or settings()).max_examples)
+@given(narrow_drafts, st.integers(0, 20))
+def test_core_equals_oracle_at_edges(draft: Draft, cut: int) -> None:
+    """One service, whose deltas, watermarks, stays and rests end at, just before or just after edges of slices."""
+    core, oracle = Core(), Oracle()
+    for piece in pieces(written(draft), [cut]):
         core.take(piece)
         oracle.take(piece)
         assert_equal(core, oracle)

@@ -1,4 +1,4 @@
-"""The oracle against examples worked out by hand, the two seeds' cases among them."""
+"""The oracle, and the core beside it, against examples worked out by hand, the two seeds' cases among them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.oracle.partition import Partition
+from tests.core.driving import Core, Oracle, state_of, told_by_oracle
+from tests.core.histories import Record
 from tests.oracle.slicing import slicing
 
 MINUTE = 60_000
@@ -19,7 +20,7 @@ START = 1_764_547_200_000
 """2025-12-01 00:00 UTC."""
 
 QUOTA = 1_048_576_000
-LADDER = {
+LADDER: dict[str, Any] = {
     "window": {"kind": "sliding", "slice_ms": 10 * MINUTE, "slices": 6},
     "count": {"in": 100, "out": 100},
     "on_change": "reset",
@@ -50,10 +51,10 @@ MONTH = {
 
 
 class Told:
-    """A partition with one service `vm1/1` on one plan, and short words to speak to it."""
+    """A partition with one service `vm1/1` on one plan, and short words to speak to it.  The core hears it all, too."""
 
     def __init__(self, plan: dict[str, Any], at: int = START, **registration: Any) -> None:
-        self.partition = Partition()
+        self.partition, self.core = Oracle(), Core()
         self.offset = 0
         self.now = 1 << 45  # append time: nothing is ahead of it
         self.say(type="plans", version=1, plans={"p": plan})
@@ -62,7 +63,10 @@ class Told:
     def say(self, **record: Any) -> list[tuple[Any, ...]]:
         """What comes of a record: (at, from, to, reason) of decisions, (at, "warning", percent) of warnings."""
         known = len(self.partition.outcomes)
-        self.partition.apply(self.offset, self.now, record)
+        for hearer in (self.partition, self.core):
+            hearer.take([Record(self.offset, self.now, record)])
+        assert self.core.outcomes == told_by_oracle(self.partition)
+        assert state_of(self.core) == self.partition.export()["services"]
         self.offset += 1
         return [
             (each["at"], "warning", each["percent"])
@@ -267,6 +271,42 @@ def test_backfill_fills_and_the_first_delta_without_the_mark_judges() -> None:
     assert told.delta(at(0), at(20), 3 * QUOTA, backfill=True) == []
     assert told.say(type="watermark", source="vm1", at=at(25)) == []
     assert told.delta(at(0), at(30), 3 * QUOTA) == [(at(30), "default", "50Mbit", "exceeded")]
+
+
+def test_what_fell_due_during_a_backfill_is_made_up_for_at_its_end() -> None:
+    """The stay is over at minute 75, while history is filled in: the way up comes with the first delta without the
+    mark, at the service's time then, and no instant goes back."""
+    told = fallen()
+    told.delta(at(15), at(40), 0, backfill=True)
+    assert told.say(type="watermark", source="vm1", at=at(90)) == []
+    assert told.delta(at(90), at(100), 10, backfill=True) == []
+    assert told.delta(at(100), at(110), 10) == [(at(100), "10Mbit", "default", "stay_over")]
+
+
+def test_a_hundredth_of_a_byte_decides() -> None:
+    """A long delta holds 1000 hundredths in most seconds, and 999 in the one from 4 to 5: at its end it goes up.
+
+    Quota 10 bytes in a window of two seconds; at the edges the last whole second counts.  Weight 1 %: the amount is
+    6998 hundredths over [1 s, 8 s), that is 999 1000 1000 999 1000 1000 1000.
+    """
+    top, low = LADDER["profiles"][0], LADDER["profiles"][3]
+    told = Told(
+        LADDER
+        | {
+            "window": {"kind": "sliding", "slice_ms": 1000, "slices": 2},
+            "count": {"in": 1, "out": 0},
+            "on_change": "keep",
+            "profiles": [
+                top | {"quota": 10, "at": "reached", "down": "10Mbit"},
+                low | {"quota": 10, "at": "reached", "stay": 2500, "up": {"below": [], "else": "default"}},
+            ],
+        }
+    )
+    assert told.delta(START, START + 1000, 2000) == [(START + 1000, "default", "10Mbit", "reached")]
+    assert told.delta(START + 1000, START + 8000, 6998) == [
+        (START + 5000, "10Mbit", "default", "stay_over"),
+        (START + 8000, "default", "10Mbit", "reached"),
+    ]
 
 
 # ---------------------------------------------------------------- adjustments
