@@ -16,6 +16,7 @@ from typing import TypeAlias
 from stream.core.enforcement import Due
 from stream.core.speed import Speed
 from stream.ports import CHANGES, ENFORCEMENTS, Clock, Log
+from stream.runtime.deadlines import taken_over
 from stream.runtime.ledger import Ledger, read
 from stream.runtime.site import EnforcementObserver, Site
 from stream.runtime.tenure import Tenure
@@ -51,7 +52,7 @@ class Enforcer:
         Raises Fenced when another owner took over, Unavailable or TimeoutError when the log does not answer: drop
         everything and call it again.  A platform that does not answer is waited for, and holds up nobody else.
         """
-        async with self._log.take_over("enforcer", partition) as lease:  # 1 fences the former owner
+        async with taken_over(self._log, "enforcer", partition, deadline_s=DEADLINE_S) as lease:  # 1 fences the former
             async with asyncio.timeout(RESTORE_S):
                 states, switches = read(await lease.snapshot(ENFORCEMENTS))  # 2 all that it may have done
                 first, end = await self._log.bounds(CHANGES, partition)  # 3 before the state: nothing falls between

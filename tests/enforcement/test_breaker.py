@@ -140,6 +140,6 @@ def test_a_platform_that_hangs_is_a_platform_that_is_down() -> None:
         world.platform.effects["list"].extend(["hangs"] * 3)
         world.platform.effects["set_speed"].extend(["hangs"] * 3)
         world.start()
-        await world.shows("vm1/1", mbit(10), within_s=2000)
+        await world.shows("vm1/1", mbit(10), within_s=7200)
 
     live(scenario)
