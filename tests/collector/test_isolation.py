@@ -56,6 +56,7 @@ def test_machines_that_never_answer_hold_up_no_other(effect: str) -> None:
             causes = [collector.pollers[0].roster.services[f"vm1/{machine}"].cause for machine in ill]
         assert all(("503" if effect == "unavailable" else "no answer within 10 s") in cause for cause in causes)
         assert seen.cycles[-1][1].failing == 4
+        assert seen.reads.count(("vm1", "failed")) < 4 * 3 * 20, "they are asked less and less often"
         for name, row in (await book_of(log)).rows.items():
             assert row.current is not None
             late_ms = clock.now() - row.current.end

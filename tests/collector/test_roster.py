@@ -13,7 +13,7 @@ from stream.ports import Machine
 from stream.runtime.enrolment import Enrolment
 from stream.simulator import Knobs
 from tests.collector.book import Book
-from tests.collector.rig import STEP, Seen, Site, book_of, collecting, everything, local, warped
+from tests.collector.rig import HOUR, STEP, Seen, Site, book_of, collecting, everything, local, warped
 
 START = "2026-03-15T10:02:30"
 
@@ -185,20 +185,42 @@ def test_a_broken_row_harms_only_itself() -> None:
     """A machine whose row makes no sense is neither gone nor forgotten: it is read on."""
 
     async def main(clock: WarpClock) -> None:
-        site, log = Site(clock), MemoryLog(clock)
-        site.world.populate(3, since=local("2026-03-10"))
+        site, log = Site(clock, gone_after_ms=HOUR), MemoryLog(clock)
+        site.world.populate(6, since=local("2026-03-10"))
         broken = site.world.machines()[1].id
         async with collecting(clock, log, site) as (_, seen):
             await asyncio.sleep(1800)
             site.world.set_limits(broken, 2_000_000_000, 100)  # 2,000 Tbit/s
             site.world.create(name="new")
-            await asyncio.sleep(1800)
+            await asyncio.sleep(2 * 3600)
         book = await book_of(log)
         assert seen.cycles[-1][1].unreadable == 1
-        assert len(book.rows) == 4
+        assert len(book.rows) == 7
         for row in book.rows.values():
             assert row.current is not None
-            assert row.current.end == local("2026-03-15T10:55")
+            assert row.current.end == local("2026-03-15T12:25")
+
+    warped(main, START)
+
+
+def test_a_machine_that_is_back_in_time_was_never_gone() -> None:
+    """Absent for most of the time, there for a moment, absent again: the day begins anew."""
+
+    async def main(clock: WarpClock) -> None:
+        site, log = Site(clock, gone_after_ms=2 * HOUR), MemoryLog(clock)
+        site.world.populate(6, since=local("2026-03-10"))
+        gone = site.world.machines()[2].id
+        async with collecting(clock, log, site):
+            for _ in range(3):
+                await asyncio.sleep(600)
+                site.world.delete(gone)
+                await asyncio.sleep(1.7 * 3600)
+                site.world.create(id=gone)
+            await asyncio.sleep(600)
+            assert (await book_of(log)).gone == []
+            site.world.delete(gone)
+            await asyncio.sleep(2.2 * 3600)
+        assert (await book_of(log)).gone == [f"vm1/{gone}"]
 
     warped(main, START)
 
