@@ -113,13 +113,14 @@ class State:
 
 def restore(snapshot: Mapping[bytes, bytes], partition: int, partition_of: Callable[[str], int]) -> State:
     """The state that the snapshot's meta names, and exactly that.  Raises Corrupt if anything is missing or differs."""
-    raw = snapshot.get(META)
-    if raw is None:
-        if any(SECOND.fullmatch(key) for key in snapshot):  # a torn first checkpoint leaves none of these
-            raise Corrupt(f"{STATE}/{partition}: pages of a later checkpoint but no meta record; restore a backup")
-        return State(Tracker(partition, partition_of))
     try:
-        return _restore(_meta_of(raw, partition), snapshot, partition, partition_of)
+        if META in snapshot:
+            return _restore(_meta_of(snapshot[META]), snapshot, partition, partition_of)
+        if any(SECOND.fullmatch(key) for key in snapshot):  # a torn first checkpoint leaves none of these
+            raise Corrupt("pages of a later checkpoint but no meta record; restore a backup")
+        return State(Tracker(partition, partition_of))
+    except Corrupt as error:
+        raise Corrupt(f"{STATE}/{partition}: {error}") from error
     except (ValueError, LookupError, TypeError) as error:
         raise Corrupt(f"{STATE}/{partition}: the meta record is damaged ({error!r}); restore a backup") from error
 
@@ -128,16 +129,16 @@ def _restore(
     meta: Mapping[str, Any], snapshot: Mapping[bytes, bytes], partition: int, partition_of: Callable[[str], int]
 ) -> State:
     places = {key: Place(*place) for key, place in meta["pages"].items()}
-    pages = (_page(snapshot, partition, key, place) for key, place in places.items())
+    pages = (_page(snapshot, key, place) for key, place in places.items())
     state = State(Tracker.restore(partition, partition_of, meta["tracker"], pages))
     if state.tracker.next_offset != meta["next_offset"]:
-        raise Corrupt(f"{STATE}/{partition}: meta disagrees with itself about the next offset")
+        raise Corrupt("meta disagrees with itself about the next offset")
     state.checkpoint, state.places = meta["checkpoint"], places
     state.outbox_start, outbox_end = meta["outbox"]
     for number in range(state.outbox_start, outbox_end):
         packed = snapshot.get(_out_key(number))
         if packed is None:
-            raise Corrupt(f"{STATE}/{partition}: meta names outbox entry {number}, which is missing")
+            raise Corrupt(f"meta names outbox entry {number}, which is missing")
         state.outbox.append(_unpack(packed))
     state.forget(key for key in snapshot if key.startswith(OUT) and int(key[len(OUT) :]) < state.outbox_start)
     return state
@@ -148,26 +149,23 @@ async def load(log: Log, partition: int, partition_of: Callable[[str], int]) -> 
     return restore(await log.snapshot(STATE, partition), partition, partition_of).tracker
 
 
-def _meta_of(raw: bytes, partition: int) -> dict[str, Any]:
+def _meta_of(raw: bytes) -> dict[str, Any]:
     meta: dict[str, Any] = orjson.loads(raw)
-    version = meta["version"]
-    if version > FORMAT:
-        raise Corrupt(f"{STATE}/{partition}: format {version} is newer than this program ({FORMAT}); upgrade it")
+    if meta["version"] > FORMAT:
+        raise Corrupt(f"format {meta['version']} is newer than this program's ({FORMAT}); upgrade it")
     return meta
 
 
-def _page(snapshot: Mapping[bytes, bytes], partition: int, key: str, place: Place) -> Page:
+def _page(snapshot: Mapping[bytes, bytes], key: str, place: Place) -> Page:
     parts = [snapshot.get(_part_key(key, place.slot, part)) for part in range(place.parts)]
     if None in parts:
-        raise Corrupt(f"{STATE}/{partition}: page {key}/{place.slot} is incomplete; restore a backup")
+        raise Corrupt(f"page {key}/{place.slot} is incomplete; restore a backup")
     try:
         page, checkpoint = wire.decode_page(b"".join(part for part in parts if part is not None))
     except Corrupt as error:
-        raise Corrupt(f"{STATE}/{partition}: page {key}/{place.slot}: {error}") from error
+        raise Corrupt(f"page {key}/{place.slot}: {error}") from error
     if (page.key, checkpoint) != (key, place.checkpoint):
-        raise Corrupt(
-            f"{STATE}/{partition}: page {key}/{place.slot} is of checkpoint {checkpoint}, meta names {place.checkpoint}"
-        )
+        raise Corrupt(f"page {key}/{place.slot} is of checkpoint {checkpoint}, meta names {place.checkpoint}")
     return page
 
 

@@ -66,7 +66,10 @@ async def persist(role: Role, partition: int, serve: Serve, stop: asyncio.Event,
 
 
 async def work(role: Role, assignments_of: Log, serve: Serve, stop: asyncio.Event, rng: random.Random) -> None:
-    """Serve whatever partitions the log assigns to this process in `role`, until `stop` or until all are done."""
+    """Serve whatever partitions the log assigns to this process in `role`, until `stop` or until all are done.
+
+    Raises what `assignments` raises, and what a partition cannot get over; then all others are told to end as well.
+    """
     running: dict[int, tuple[asyncio.Task[None], asyncio.Event]] = {}
 
     async def follow() -> None:
@@ -92,7 +95,10 @@ async def work(role: Role, assignments_of: Log, serve: Serve, stop: asyncio.Even
         stopping.cancel()
         for _, ended in running.values():
             ended.set()
-        await asyncio.gather(*(_finish(task) for task, _ in running.values()))
+        finished = (_finish(task) for task, _ in running.values())
+        errors = [error for error in await asyncio.gather(*finished, return_exceptions=True) if error is not None]
+    if errors:
+        raise errors[0]
 
 
 async def _until_done(
@@ -102,29 +108,31 @@ async def _until_done(
     stopping: asyncio.Task[bool],
 ) -> None:
     """Return when `stopping` is done or every partition has nothing more to do; raise what any of them raised."""
-    await changed.wait()
     while not stopping.done():
-        tasks = {task for task, _ in running.values()}
+        tasks = [task for task, _ in running.values()]
+        for task in (*tasks, follower):
+            if task.done():
+                task.result()
         if tasks and all(task.done() for task in tasks):
             return
         changed.clear()
         change = asyncio.create_task(changed.wait())
-        pending = {task for task in {*tasks, follower} if not task.done()}
+        pending = {task for task in (*tasks, follower) if not task.done()}
         try:
-            done, _ = await asyncio.wait({*pending, stopping, change}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*pending, stopping, change}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             change.cancel()
-        for task in done - {stopping, change}:
-            task.result()
 
 
 async def _finish(task: asyncio.Task[None]) -> None:
-    """Let a task end in its own time, within the deadline; then cancel it."""
+    """Let a task end in its own time, within the deadline; then cancel it.  Raises what it raised."""
     _, pending = await asyncio.wait({task}, timeout=STOP_DEADLINE_S)
     if pending:
         log.warning("partition.stop_deadline", task=task.get_name(), deadline_s=STOP_DEADLINE_S)
         task.cancel()
         await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -17,7 +17,7 @@ from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Log, Message
 from stream.runtime.checkpoint import META, OUT, State, restore
 from stream.runtime.partition import TrackerSettings, own
 from tests.runtime.history import START_MS, Append
-from tests.runtime.watched import Entry, JournalledLog, Torn, Trouble, WatchedLog
+from tests.runtime.watched import RELEASED, Entry, JournalledLog, Torn, Trouble, WatchedLog
 
 SETTINGS = TrackerSettings(checkpoint_every_s=2.0)
 
@@ -158,11 +158,13 @@ def audit(ran: Ran, undisturbed: Ran) -> None:
 
 
 def audit_order(ran: Ran, letters: Sequence[Message]) -> None:
-    """No decision is shown before it is durable, none forgotten before it is shown, no unsaid letter moved past."""
+    """No decision is shown before it is durable, none forgotten before it is shown, no unsaid letter moved past, and
+    no delta released that may be needed again."""
     state: dict[bytes, bytes] = {}
     outbox: set[Message] = set()
     shown: set[Message] = set()
     said: set[Message] = set()
+    past = 0
     for _, topic, messages in ran.journal:
         if topic == CHANGES:
             assert set(messages) <= outbox, "a decision was shown before it was durable"
@@ -174,9 +176,17 @@ def audit_order(ran: Ran, letters: Sequence[Message]) -> None:
             durable = set(restored(state).outbox) if META in state else set()
             assert outbox - shown <= durable, "a decision was forgotten before it was shown"
             outbox = durable
-            past = orjson.loads(state[META])["next_offset"] if META in state else 0
+            past = next_offset(state)
             unsaid = {letter for letter in letters if offset_of(letter) < past} - said
             assert not unsaid, "a checkpoint moved past a letter that was not acknowledged"
+        elif topic == RELEASED:
+            assert int(messages[0].key or b"") <= past, "a delta was released that a restore would read"
+
+
+def next_offset(state: dict[bytes, bytes]) -> int:
+    """Where a restore would read on."""
+    offset: int = orjson.loads(state[META])["next_offset"] if META in state else 0
+    return offset
 
 
 def offset_of(letter: Message) -> int:

@@ -36,8 +36,11 @@ class Torn:
     records: int
 
 
+RELEASED = "released"
+
+
 class Entry(NamedTuple):
-    """What one append or write stored."""
+    """What one append or write stored; or, under RELEASED, one message whose key is the offset that was released."""
 
     at: int
     topic: str
@@ -54,6 +57,10 @@ class JournalledLog(MemoryLog):
     def _store(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         super()._store(topic, partition, messages)
         self.journal.append(Entry(self._clock.now(), topic, tuple(messages)))
+
+    def release(self, topic: str, partition: int, before_offset: int) -> None:
+        super().release(topic, partition, before_offset)
+        self.journal.append(Entry(self._clock.now(), RELEASED, (Message(b"%d" % before_offset, None),)))
 
 
 class WatchedLog:

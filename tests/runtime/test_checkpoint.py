@@ -1,0 +1,150 @@
+"""What stands in `quota.state`: pages cut into records, and everything that a restore refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import orjson
+import pytest
+
+from stream.core.errors import Corrupt
+from stream.ports import MAX_RECORD_BYTES, STATE
+from stream.runtime.checkpoint import META
+from tests.runtime.history import HOURLY, NOON, Append, history, record, registration, totals
+from tests.runtime.lives import Ran, audit, lives, restored
+from tests.runtime.watched import Torn
+
+Snapshot = dict[bytes, bytes]
+
+
+# ---------------------------------------------------------------- large pages
+
+
+SERVICES = range(150)
+
+
+def crowded() -> list[Append]:
+    """A page of 150 services with 4 kB of labels each, counted three times."""
+    plans = {"type": "plans", "version": 1, "plans": {"hourly": HOURLY}}
+    labels = {f"label {number}": "x" * 190 for number in range(20)}
+    enrolled = [record(registration(number, "hourly") | {"labels": labels}) for number in SERVICES]
+    polls = [[record(totals(minute, *(number + minute for number in SERVICES), first=0))] for minute in (1, 2, 3)]
+    return [Append(2500 * number, messages) for number, messages in enumerate([[record(plans), *enrolled], *polls])]
+
+
+def test_pages_are_cut_and_joined() -> None:
+    """A page larger than a record lies in several; read together they are the page."""
+    ran = lives(crowded())
+    assert max(len(key) + len(value) for key, value in ran.state.items()) <= MAX_RECORD_BYTES
+    assert {b"0/a/0", b"0/a/1", b"0/b/0", b"0/b/1"} <= ran.state.keys()
+    views = [restored(ran.state).tracker.service(f"vm1/{number}") for number in SERVICES]
+    assert [view and view.accepted_in for view in views] == [number + 3 for number in SERVICES]
+
+
+def test_cut_pages_are_torn() -> None:
+    """Between the parts of a page as well."""
+    whole = lives(crowded())
+    for number in range(1, len(whole.writes(STATE))):
+        audit(lives(crowded(), Torn(number, 1)), whole)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@cache
+def ran() -> Ran:
+    return lives(history())
+
+
+def meta(snapshot: Snapshot) -> dict[str, Any]:
+    read: dict[str, Any] = orjson.loads(snapshot[META])
+    return read
+
+
+def with_meta(snapshot: Snapshot, **changes: Any) -> Snapshot:
+    return snapshot | {META: orjson.dumps(meta(snapshot) | changes)}
+
+
+def named(snapshot: Snapshot) -> tuple[bytes, bytes]:
+    """The key of the first part of a page that meta names, and the one of the slot that it does not name."""
+    slot = meta(snapshot)["pages"]["0"][0]
+    return f"0/{slot}/0".encode(), f"0/{'b' if slot == 'a' else 'a'}/0".encode()
+
+
+def without(snapshot: Snapshot, *keys: bytes) -> Snapshot:
+    return {key: value for key, value in snapshot.items() if key not in keys}
+
+
+def swapped(snapshot: Snapshot) -> Snapshot:
+    """The page of the checkpoint before, where the named one should be."""
+    one, other = named(snapshot)
+    return snapshot | {one: snapshot[other]}
+
+
+def newer_page(snapshot: Snapshot) -> Snapshot:
+    page = bytearray(snapshot[named(snapshot)[0]])
+    page[8] += 1
+    return snapshot | {named(snapshot)[0]: bytes(page)}
+
+
+def flipped(snapshot: Snapshot) -> Snapshot:
+    page = bytearray(snapshot[named(snapshot)[0]])
+    page[-1] ^= 1
+    return snapshot | {named(snapshot)[0]: bytes(page)}
+
+
+def other_plans(snapshot: Snapshot) -> Snapshot:
+    return with_meta(snapshot, tracker=meta(snapshot)["tracker"] | {"plans": {}})
+
+
+DAMAGES: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
+    "a page is missing": (lambda s: without(s, named(s)[0]), r"page 0/[ab] is incomplete"),
+    "a part is missing": (lambda s: with_meta(s, pages={"0": [*meta(s)["pages"]["0"][:2], 2]}), "incomplete"),
+    "a page of another checkpoint": (swapped, r"is of checkpoint \d+, meta names \d+"),
+    "a page of a newer format": (newer_page, "format 2.*upgrade"),
+    "a flipped bit": (flipped, "checksum"),
+    "meta of a newer format": (lambda s: with_meta(s, version=2), "format 2 is newer"),
+    "meta is no JSON": (lambda s: s | {META: b"{"}, "meta record is damaged"),
+    "meta is no object": (lambda s: s | {META: b"[]"}, "meta record is damaged"),
+    "meta lacks a field": (lambda s: s | {META: b'{"version":1}'}, "meta record is damaged.*pages"),
+    "meta names another offset": (lambda s: with_meta(s, next_offset=1), "disagrees with itself"),
+    "meta names other plans": (other_plans, "page 0 .*kept"),
+    "meta names fewer pages": (lambda s: with_meta(s, pages={}), "pages hold 0 services"),
+    "an outbox entry is missing": (lambda s: with_meta(s, outbox=[3, 4]), "outbox entry 3, which is missing"),
+    "meta is missing": (lambda s: without(s, META), "no meta record"),
+    "of another partition": (lambda s: with_meta(s, tracker=meta(s)["tracker"] | {"partition": 7}), "partition 7"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_nothing_is_guessed(damage: str) -> None:
+    """State that is not exactly what its meta names is refused, in words that say where and what to do."""
+    spoil, words = DAMAGES[damage]
+    assert restored(ran().state).tracker.next_offset > 0
+    with pytest.raises(Corrupt, match=words) as refusal:
+        restored(spoil(ran().state))
+    assert "quota.state/0" in str(refusal.value)
+
+
+def test_other_records_do_no_harm() -> None:
+    """Pages of the other slots, of torn checkpoints, and what others keep beside them, are not looked at."""
+    beside = {named(ran().state)[1]: b"torn", b"comparison/vm1/1": b"{}", b"comparison/b/1": b"{}", b"9/b/0": b"old"}
+    assert restored(ran().state | beside).tracker.meta() == restored(ran().state).tracker.meta()
+    assert restored({b"comparison/b/1": b"{}", b"0/a/0": b"torn", b"out/0": b"torn"}).tracker.next_offset == 0
+
+
+def test_empty_state() -> None:
+    """A partition without any state begins at the beginning."""
+    state = restored({})
+    assert (state.tracker.next_offset, list(state.tracker.names()), list(state.outbox)) == (0, [], [])
+
+
+def test_adjustments_are_remembered_in_pages_of_their_own() -> None:
+    """Ids of adjustments survive, and a repeated one is still dropped after a restart (the history repeats one)."""
+    assert b"ids/0/a/0" in ran().state
+    view = restored(ran().state).tracker.service("vm1/3")
+    assert view is not None
+    assert view.time is not None
+    assert view.time > NOON

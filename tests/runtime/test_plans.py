@@ -1,0 +1,121 @@
+"""Plans on their way through the log: every partition gets the same ones, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+import pytest
+
+from stream.adapters.clock import WarpClock, run_warped
+from stream.adapters.memory import MemoryLog
+from stream.core.errors import Unavailable
+from stream.core.plan import Plan
+from stream.ports import DELTAS
+from stream.runtime import plans
+from stream.runtime.partition import own
+from stream.wire import encode_plans
+from tests.runtime.history import START_MS, ladder
+from tests.runtime.lives import SETTINGS, Unseen
+from tests.runtime.watched import Trouble, WatchedLog
+
+PARTITIONS = 3
+SMALL: Mapping[str, Plan] = {"a": Plan.from_json("a", ladder(1000)), "b": Plan.from_json("b", ladder(2000))}
+LARGE: Mapping[str, Plan] = {"a": Plan.from_json("a", ladder(9000)), "b": SMALL["b"]}
+
+
+def on_a_log(main: Callable[[MemoryLog], Coroutine[Any, Any, None]]) -> None:
+    async def with_log(clock: WarpClock) -> None:
+        await main(MemoryLog(clock, partitions=PARTITIONS))
+
+    run_warped(with_log, start_ms=START_MS)
+
+
+async def apply(log: MemoryLog | WatchedLog, wanted: Mapping[str, Plan]) -> int:
+    return await plans.apply(log, wanted, lambda service: 0)
+
+
+async def versions(log: MemoryLog) -> list[int]:
+    return [each.version for each in await plans.in_force(log, lambda service: 0)]
+
+
+async def sizes(log: MemoryLog) -> list[int]:
+    """How many records each partition has."""
+    return [(await log.bounds(DELTAS, partition))[1] for partition in range(PARTITIONS)]
+
+
+async def track(log: MemoryLog, partitions: Sequence[int] = range(PARTITIONS)) -> None:
+    """Let trackers read what is there."""
+    for partition in partitions:
+        _, end = await log.bounds(DELTAS, partition)
+        await own(log, partition, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event(), until=end)
+
+
+def test_new_plans_go_everywhere_once() -> None:
+    """One record to each partition, and none when they are the same, read by the trackers or not."""
+
+    async def main(log: MemoryLog) -> None:
+        assert await versions(log) == [0, 0, 0]
+        assert await apply(log, SMALL) == 1
+        assert await apply(log, SMALL) == 1
+        await track(log, [0])
+        assert await apply(log, SMALL) == 1
+        await track(log)
+        assert await apply(log, SMALL) == 1
+        assert await sizes(log) == [1, 1, 1]
+        assert await apply(log, LARGE) == 2
+        assert [each.plans for each in await plans.in_force(log, lambda service: 0)] == [LARGE] * PARTITIONS
+        assert await sizes(log) == [2, 2, 2]
+
+    on_a_log(main)
+
+
+def test_the_order_of_plans_is_theirs() -> None:
+    """The same plans in another order are others: the order decides between moves of one instant."""
+
+    async def main(log: MemoryLog) -> None:
+        await apply(log, SMALL)
+        assert await apply(log, {"b": SMALL["b"], "a": SMALL["a"]}) == 2
+
+    on_a_log(main)
+
+
+def test_versions_are_brought_together() -> None:
+    """The same plans under different versions are published once more, under one."""
+
+    async def main(log: MemoryLog) -> None:
+        await apply(log, SMALL)
+        await log.append(DELTAS, 1, [encode_plans(7, SMALL)])
+        assert await versions(log) == [1, 7, 1]
+        assert await apply(log, SMALL) == 8
+        assert await versions(log) == [8, 8, 8]
+
+    on_a_log(main)
+
+
+@pytest.mark.parametrize("tracked", [False, True], ids=["unread", "read"])
+@pytest.mark.parametrize("wanted", [SMALL, LARGE], ids=["the old ones", "the new ones"])
+def test_half_a_broadcast_is_mended(wanted: Mapping[str, Plan], tracked: bool) -> None:
+    """Wherever a broadcast broke off: the next one gives every partition the same plans under the same version."""
+
+    async def main(log: MemoryLog) -> None:
+        halves = 0
+        for at in count():
+            await apply(log, SMALL)
+            broken = WatchedLog(log, Trouble("refused", at))
+            with suppress(Unavailable):
+                await apply(broken, LARGE)
+            halves += len(set(await versions(log))) > 1
+            if tracked:
+                await track(log)
+            version = await apply(log, wanted)
+            assert await versions(log) == [version] * PARTITIONS
+            assert [each.plans for each in await plans.in_force(log, lambda service: 0)] == [wanted] * PARTITIONS
+            if not broken.gone:
+                break
+        assert halves >= 2 * (PARTITIONS - 1), "before each append but the first, and after each but the last"
+
+    on_a_log(main)
