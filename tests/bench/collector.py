@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import orjson
+import structlog
 
 from stream.adapters.memory import MemoryLog
 from stream.adapters.vmmanager import LongLivedToken, Vmmanager, VmmanagerSettings
@@ -42,7 +43,7 @@ ZONE = "Europe/Berlin"
 NOON = datetime(2026, 3, 2, 12, tzinfo=ZoneInfo(ZONE))
 MIDNIGHT_MS = int(NOON.replace(hour=0).timestamp()) * 1000
 SAMPLING_MS = 300_000
-DEADLINE_S = 300.0
+DEADLINE_S = 240.0
 
 
 def run() -> Iterator[Result]:
@@ -50,6 +51,7 @@ def run() -> Iterator[Result]:
 
 
 def measure() -> list[Result]:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     cores = sorted(os.sched_getaffinity(0))
     with simulator(cores[-1]) as address:
         os.sched_setaffinity(0, cores[:1])

@@ -43,8 +43,8 @@ CASES = (
     ),
     Case("general, vpn + month, 2,000 services", 2_000, BOTH, Fleet.scattered, 20, "<= 10"),
     *(
-        Case(f"poll with moves, vpn, {services:,} services", services, VPN, Fleet.poll, blocks, "", 0.0025)
-        for services, blocks in ((2_000, 40), (200_000, 4))
+        Case(f"poll with moves, vpn, {services:,} services", services, VPN, Fleet.poll, blocks, "", heavy)
+        for services, blocks, heavy in ((2_000, 40, 0.003), (200_000, 4, 0.005))
     ),
     Case("single deltas, vpn, 2,000 services", 2_000, VPN, Fleet.singles, 6),
 )
