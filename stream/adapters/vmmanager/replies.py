@@ -67,9 +67,10 @@ def complaint(reply: Any) -> Complaint | None:
 
 def text(value: object) -> str:
     """One printable line of bounded length."""
-    kept = str(value)[: TEXT_LIMIT + 1]
-    line = "".join(character if character.isprintable() else "?" for character in kept)
-    return line if len(line) <= TEXT_LIMIT else line[:TEXT_LIMIT] + "..."
+    line = str(value)
+    if len(line) > TEXT_LIMIT:
+        line = line[:TEXT_LIMIT] + "..."
+    return line if line.isprintable() else "".join(one if one.isprintable() else "?" for one in line)
 
 
 def token(reply: Any) -> str:
