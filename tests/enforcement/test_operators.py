@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from stream.core.brake import BrakeRule
+from stream.core.enforced import Switch
 from stream.core.speed import ORIGINAL
 from stream.runtime import controls
 from tests.enforcement.speeds import mbit
@@ -78,6 +79,29 @@ def test_giving_speed_back_never_waits_for_the_brake() -> None:
         await world.until(lambda: slowed(world) == 20)
         await world.quiet(1000)
         assert list(world.platform.limits.values()).count(mbit(5)) == 5
+
+    live(scenario)
+
+
+def test_giving_speed_back_does_not_count_for_the_brake() -> None:
+    """A month's rollover leaves room for those who are to be slowed at the same time."""
+
+    async def scenario(world: World) -> None:
+        for number in range(40):
+            await world.registered(f"vm1/{number}", mbit(1000), mbit(10) if number < 20 else ORIGINAL)
+        world.start()
+        await world.until(lambda: slowed(world) == 20)
+        await world.quiet(700)
+        world.brake = BrakeRule()
+        await world.restart()
+        await world.quiet(10)
+        for number in range(20):
+            await world.decided(f"vm1/{number}", ORIGINAL, "period")
+        await world.until(lambda: slowed(world) == 0)
+        for number in range(20, 25):
+            await world.decided(f"vm1/{number}", mbit(10))
+        await world.until(lambda: slowed(world) == 5)
+        assert not (await controls.switches(world.log)).get("vm1", Switch()).braked
 
     live(scenario)
 
