@@ -88,8 +88,10 @@ async def _open_sqlite(config: Config, clock: Clock, *, exclusive: bool) -> Sqli
     retention_ms = {DELTAS: kept.deltas, CHANGES: kept.changes, DEAD_LETTERS: kept.dead_letters}
     path = config.log.path
     assert path is not None
+    asked_for = "partitions" in config.model_fields_set or not path.exists()
+    partitions = config.partitions if asked_for else None
     return await SqliteLog.open(
-        path, clock=clock, exclusive=exclusive, partitions=config.partitions, retention_ms=retention_ms
+        path, clock=clock, exclusive=exclusive, partitions=partitions, retention_ms=retention_ms
     )
 
 
