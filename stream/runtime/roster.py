@@ -124,7 +124,8 @@ class Roster:
             if self._partition_of(name) in self.partitions:
                 former, enrolment = self._seen.get(name, (None, None))
                 if former is None or former.name != machine.name or former.attributes != machine.attributes:
-                    enrolment = self._match(machine)
+                    matched = self._match(machine)
+                    enrolment = matched and matched.fitting()
                 seen[name] = (machine, enrolment)
                 yield machine, enrolment
         self._seen = seen

@@ -72,6 +72,28 @@ def test_renaming_and_moving_is_told_once() -> None:
     warped(main, START)
 
 
+def test_a_label_may_be_as_long_as_it_likes() -> None:
+    """Names and tags of ten thousand characters are cut; the service is registered and counted all the same."""
+
+    def match(machine: Machine) -> Enrolment | None:
+        return Enrolment(("hour",), labels={"name": machine.name, "tag": ",".join(machine.attributes["tag"])})
+
+    async def main(clock: WarpClock) -> None:
+        site, log = Site(clock, match=match), MemoryLog(clock)
+        site.world.create(since=local("2026-03-10"), name="n" * 10_000, tags=["t" * 150] * 90)
+        async with collecting(clock, log, site):
+            await asyncio.sleep(1200)
+            async with collecting(clock, log, site, seed=2):
+                await asyncio.sleep(600)
+        book = await book_of(log)
+        (row,) = book.rows.values()
+        assert {len(value) for value in row.labels.values()} == {200}
+        assert row.current is not None
+        assert len(book.registrations) == 1
+
+    warped(main, START)
+
+
 def test_a_machine_follows_its_rule() -> None:
     """No rule: never touched.  A rule: registered.  No rule again: no plans, not read.  And back: complete."""
 

@@ -69,7 +69,7 @@ def text(value: object) -> str:
     """One printable line of bounded length."""
     line = str(value)
     if len(line) > TEXT_LIMIT:
-        line = line[:TEXT_LIMIT] + "..."
+        line = line[: TEXT_LIMIT - 3] + "..."
     return line if line.isprintable() else "".join(one if one.isprintable() else "?" for one in line)
 
 
