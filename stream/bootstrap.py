@@ -103,6 +103,8 @@ async def own_log(config: Config, clock: Clock) -> AsyncIterator[Log]:
         log = MemoryLog(clock=clock, partitions=config.partitions)
     else:
         log = await _open_sqlite(config, clock, exclusive=True)
+        if log.partitions != config.partitions:
+            log_.warning("log.partitions_kept", log=str(config.log), has=log.partitions, configured=config.partitions)
     try:
         yield log
     finally:
