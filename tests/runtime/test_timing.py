@@ -30,7 +30,6 @@ class Owned:
         self._owner: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Owned:
-        self.log.journal.clear()
         await self.log.append(DELTAS, 0, CALM)
         self._owner = asyncio.create_task(own(self.log, 0, settings=SETTINGS, observer=Unseen(), stop=self.stop))
         await asyncio.sleep(60)

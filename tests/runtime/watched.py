@@ -146,8 +146,10 @@ class WatchedLog:
         if topic != STATE:
             return None
         number, self.checkpoints = self.checkpoints, self.checkpoints + 1
-        is_torn = isinstance(self._trouble, Torn) and self._trouble.checkpoint == number
-        return messages[: self._trouble.records] if is_torn and isinstance(self._trouble, Torn) else None
+        match self._trouble:
+            case Torn(checkpoint, records) if checkpoint == number:
+                return messages[:records]
+        return None
 
 
 class WatchedLease:
