@@ -88,8 +88,7 @@ async def _open_sqlite(config: Config, clock: Clock, *, exclusive: bool) -> Sqli
     retention_ms = {DELTAS: kept.deltas, CHANGES: kept.changes, DEAD_LETTERS: kept.dead_letters}
     path = config.log.path
     assert path is not None
-    asked_for = "partitions" in config.model_fields_set or not path.exists()
-    partitions = config.partitions if asked_for else None
+    partitions = None if path.exists() else config.partitions  # an existing log keeps its own
     return await SqliteLog.open(
         path, clock=clock, exclusive=exclusive, partitions=partitions, retention_ms=retention_ms
     )
@@ -279,7 +278,7 @@ def comparison_records(compared: Sequence[Comparison]) -> list[Message]:
 async def bring_plans(parts: Parts) -> None:
     """Put the configuration's plans in force, if it has any; those that are in the log stay otherwise."""
     if parts.config.plans:
-        version = await plans.apply(parts.log, parts.config.plans, parts.partition_of)
+        version = await plans.apply(parts.log, parts.config.plans)
         log_.info("plans.in_force", version=version, plans=list(parts.config.plans))
 
 
@@ -345,17 +344,21 @@ async def _run(parts: Parts) -> None:
     """The roles, and what the operating system wants to hear of them."""
     stop = asyncio.Event()
     with _signals(stop):
-        watchdog = asyncio.create_task(_feed_watchdog())
-        systemd.notify("READY=1")
-        log_.info(
-            "started", platforms=list(parts.platforms), partitions=parts.log.partitions, shadow=parts.config.shadow
-        )
+        telling = [asyncio.create_task(_announce(parts)), asyncio.create_task(_feed_watchdog())]
         try:
             await work_together(parts, stop)
         finally:
             systemd.notify("STOPPING=1")
-            watchdog.cancel()
+            for task in telling:
+                task.cancel()
     log_.info("stopped")
+
+
+async def _announce(parts: Parts) -> None:
+    """Say that it is ready once every partition is restored."""
+    await parts.metrics.tracker.all_restored(parts.log.partitions)
+    systemd.notify("READY=1")
+    log_.info("started", platforms=list(parts.platforms), partitions=parts.log.partitions, shadow=parts.config.shadow)
 
 
 async def _feed_watchdog() -> None:

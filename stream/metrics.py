@@ -6,6 +6,7 @@ implements the observer protocols of the runtime, which itself does not know Pro
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -29,6 +30,7 @@ class TrackerMetrics:
         self._clock = clock
         self.trackers: dict[int, Tracker] = {}
         """Those of this process, by partition: to look at."""
+        self._restored = asyncio.Event()
         self._counted: dict[tuple[int, str], int] = {}
         self._undurable_since: dict[int, int] = {}
         self._totals = Counter(
@@ -83,6 +85,7 @@ class TrackerMetrics:
 
     def restored(self, partition: int, tracker: Tracker) -> None:
         self.trackers[partition] = tracker
+        self._restored.set()
         self._undurable_since.pop(partition, None)
         for outcome in tracker.counters:
             self._counted[partition, outcome] = tracker.counters[outcome]
@@ -128,6 +131,12 @@ class TrackerMetrics:
         self._source_age.clear()
         for source, end in ends.items():
             self._source_age.labels(source).set(max(0, self._clock.now() - end) / 1000)
+
+    async def all_restored(self, partitions: int) -> None:
+        """Return once that many partitions have been taken over."""
+        while len(self.trackers) < partitions:
+            self._restored.clear()
+            await self._restored.wait()
 
     def problems(self, unready_after_s: float) -> dict[str, str]:
         """What is not ready, in words."""

@@ -10,7 +10,6 @@ import click
 
 from stream import bootstrap
 from stream.cli.base import Group, examples, json_option, pass_config, print_json, run
-from stream.cli.reading import partition_of
 from stream.cli.text import printable
 from stream.cli.words import describe
 from stream.config.model import Config
@@ -44,8 +43,8 @@ def apply_plans(config: Config, *, as_json: bool) -> None:
 
 async def _apply(config: Config) -> tuple[int, int]:
     async with bootstrap.open_log(config, create=True) as log:
-        before = max(each.version for each in await in_force(log, partition_of(log)))
-        return before, await apply(log, config.plans, partition_of(log))
+        before = max(each.version for each in await in_force(log))
+        return before, await apply(log, config.plans)
 
 
 @plans.command("diff", epilog=examples("quota-stream plans diff", "quota-stream plans diff --json"))
@@ -91,7 +90,7 @@ def _in_full(plans: Mapping[str, Plan]) -> Sequence[str]:
 
 async def _in_force(config: Config) -> list[InForce]:
     async with bootstrap.open_log(config) as log:
-        return await in_force(log, partition_of(log))
+        return await in_force(log)
 
 
 @plans.command("show", epilog=examples("quota-stream plans show", "quota-stream plans show --json"))

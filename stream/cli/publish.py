@@ -7,7 +7,6 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from io import BufferedIOBase
 from typing import BinaryIO, NamedTuple
 
@@ -191,7 +190,7 @@ async def _publish(config: Config, stream: BinaryIO, bar: AbstractContextManager
     clock = SystemClock()
     async with bootstrap.open_log(config, create=True) as log:
         if config.plans:
-            await plans.apply(log, config.plans, partial(wire.partition_of, partitions=log.partitions))
+            await plans.apply(log, config.plans)
         intake = Intake(log.partitions, config.max_ahead)
         with bar as shown:
             task = shown.add_task("", total=None, refused=0) if shown else None

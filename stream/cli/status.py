@@ -13,7 +13,7 @@ import orjson
 from stream import bootstrap
 from stream.adapters.clock import SystemClock
 from stream.cli.base import Command, examples, json_option, pass_config, print_json, print_table, run
-from stream.cli.reading import instant_text, partition_of, records_of, trackers
+from stream.cli.reading import instant_text, records_of, trackers
 from stream.cli.text import printable
 from stream.config.model import DAY_MS, Config
 from stream.config.platforms import Vmmanager
@@ -141,7 +141,7 @@ def _patience_ms(platform: Vmmanager) -> int:
 
 
 async def _plans(log: Log, config: Config, found: Status) -> AsyncIterator[str]:
-    present = await in_force(log, partition_of(log))
+    present = await in_force(log)
     found.plans_versions = [each.version for each in present]
     if len(set(found.plans_versions)) > 1:
         yield f"partitions have different versions of the plans, {found.plans_versions}; run `quota-stream plans apply`"

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import orjson
@@ -113,12 +114,19 @@ class State:
 
 def restore(snapshot: Mapping[bytes, bytes], partition: int, partition_of: Callable[[str], int]) -> State:
     """The state that the snapshot's meta names, and exactly that.  Raises Corrupt if anything is missing or differs."""
-    try:
+    with _named(partition):
         if META in snapshot:
             return _restore(_meta_of(snapshot[META]), snapshot, partition, partition_of)
         if any(SECOND.fullmatch(key) for key in snapshot):  # a torn first checkpoint leaves none of these
             raise Corrupt("pages of a later checkpoint but no meta record; restore a backup")
         return State(Tracker(partition, partition_of))
+
+
+@contextmanager
+def _named(partition: int) -> Iterator[None]:
+    """Whatever is wrong with a partition's state is Corrupt, and says where."""
+    try:
+        yield
     except Corrupt as error:
         raise Corrupt(f"{STATE}/{partition}: {error}") from error
     except (ValueError, LookupError, TypeError) as error:
@@ -142,6 +150,14 @@ def _restore(
         state.outbox.append(_unpack(packed))
     state.forget(key for key in snapshot if key.startswith(OUT) and int(key[len(OUT) :]) < state.outbox_start)
     return state
+
+
+async def load_meta(log: Log, partition: int) -> Mapping[str, Any]:
+    """`Tracker.meta()` as of the last checkpoint, empty before the first: what needs no page to be looked at."""
+    raw = (await log.snapshot(STATE, partition)).get(META)
+    with _named(partition):
+        meta: Mapping[str, Any] = {} if raw is None else _meta_of(raw)["tracker"]
+        return meta
 
 
 async def load(log: Log, partition: int, partition_of: Callable[[str], int]) -> Tracker:

@@ -6,14 +6,14 @@ same for everybody.  A broadcast that was cut short leaves partitions at differe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from stream import wire
 from stream.core.model import Plans
 from stream.core.plan import Plan
 from stream.ports import DELTAS, Log, Message
-from stream.runtime.checkpoint import load
+from stream.runtime.checkpoint import load_meta
 
 
 class InForce(NamedTuple):
@@ -27,17 +27,17 @@ class InForce(NamedTuple):
         return {name: plan.to_json() for name, plan in self.plans.items()}
 
 
-async def in_force(log: Log, partition_of: Callable[[str], int]) -> list[InForce]:
+async def in_force(log: Log) -> list[InForce]:
     """The newest plans of each partition, in order of partitions."""
-    return [await _newest(log, partition, partition_of) for partition in range(log.partitions)]
+    return [await _newest(log, partition) for partition in range(log.partitions)]
 
 
-async def apply(log: Log, plans: Mapping[str, Plan], partition_of: Callable[[str], int]) -> int:
+async def apply(log: Log, plans: Mapping[str, Plan]) -> int:
     """Publish `plans` to every partition unless all of them have exactly these.  Returns the version in force then.
 
     A crash in the middle leaves the partitions at different versions; calling it again mends that.
     """
-    present = await in_force(log, partition_of)
+    present = await in_force(log)
     newest = max(each.version for each in present)
     wanted = {name: plan.to_json() for name, plan in plans.items()}
     if all(each.version == newest and list(each.to_json().items()) == list(wanted.items()) for each in present):
@@ -48,15 +48,16 @@ async def apply(log: Log, plans: Mapping[str, Plan], partition_of: Callable[[str
     return newest + 1
 
 
-async def _newest(log: Log, partition: int, partition_of: Callable[[str], int]) -> InForce:
+async def _newest(log: Log, partition: int) -> InForce:
     """What the tracker's state has, or a newer record that it has not read yet."""
-    tracker = await load(log, partition, partition_of)
-    newest = InForce(tracker.plans_version, tracker.plans)
-    _, end = await log.bounds(DELTAS, partition)
-    if tracker.next_offset >= end:
+    meta = await load_meta(log, partition)
+    plans = {name: Plan.from_json(name, plan) for name, plan in meta.get("plans", {}).items()}
+    newest = InForce(meta.get("plans_version", 0), plans)
+    start, end = meta.get("next_offset", 0), (await log.bounds(DELTAS, partition))[1]
+    if start >= end:
         return newest
     decoder = wire.Decoder()
-    async for records in log.read(DELTAS, partition, tracker.next_offset, wait_s=1.0):
+    async for records in log.read(DELTAS, partition, start, wait_s=1.0):
         candidates = [record for record in records if record.value is not None and b'"plans"' in record.value]
         for event in decoder.decode(candidates):
             if isinstance(event, Plans) and event.version > newest.version:

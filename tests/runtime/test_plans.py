@@ -35,11 +35,11 @@ def on_a_log(main: Callable[[MemoryLog], Coroutine[Any, Any, None]]) -> None:
 
 
 async def apply(log: MemoryLog | WatchedLog, wanted: Mapping[str, Plan]) -> int:
-    return await plans.apply(log, wanted, lambda service: 0)
+    return await plans.apply(log, wanted)
 
 
 async def versions(log: MemoryLog) -> list[int]:
-    return [each.version for each in await plans.in_force(log, lambda service: 0)]
+    return [each.version for each in await plans.in_force(log)]
 
 
 async def sizes(log: MemoryLog) -> list[int]:
@@ -67,7 +67,7 @@ def test_new_plans_go_everywhere_once() -> None:
         assert await apply(log, SMALL) == 1
         assert await sizes(log) == [1, 1, 1]
         assert await apply(log, LARGE) == 2
-        assert [each.plans for each in await plans.in_force(log, lambda service: 0)] == [LARGE] * PARTITIONS
+        assert [each.plans for each in await plans.in_force(log)] == [LARGE] * PARTITIONS
         assert await sizes(log) == [2, 2, 2]
 
     on_a_log(main)
@@ -113,7 +113,7 @@ def test_half_a_broadcast_is_mended(wanted: Mapping[str, Plan], tracked: bool) -
                 await track(log)
             version = await apply(log, wanted)
             assert await versions(log) == [version] * PARTITIONS
-            assert [each.plans for each in await plans.in_force(log, lambda service: 0)] == [wanted] * PARTITIONS
+            assert [each.plans for each in await plans.in_force(log)] == [wanted] * PARTITIONS
             if not broken.gone:
                 break
         assert halves >= 2 * (PARTITIONS - 1), "before each append but the first, and after each but the last"
