@@ -122,8 +122,8 @@ class Provider:
         faults.inject("unanswered", percent=1)
         faults.inject("task_fails", percent=5)
         faults.inject("task_forgotten", percent=5)
-        late_ms = START_MS + 6 * HOUR_MS
-        faults.hide(start=late_ms, end=late_ms + HOUR_MS, until=late_ms + 3 * HOUR_MS)
+        for late_ms in (START_MS + 6 * HOUR_MS, ROLLOVER_MS - HOUR_MS // 2):  # of the day before as well
+            faults.hide(start=late_ms, end=late_ms + HOUR_MS, until=late_ms + 3 * HOUR_MS)
         return faults
 
     async def live(self) -> None:
