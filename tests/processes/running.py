@@ -57,7 +57,7 @@ class Running:
 @asynccontextmanager
 async def running(folder: Path, *words: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Running]:
     """The command, whose standard error is listened to; killed at the end if it has not ended."""
-    async with _started(folder, words, {"stdout": DEVNULL, "stderr": PIPE}, environ or {}) as process:
+    async with _started(folder, words, environ or {}, out=DEVNULL, err=PIPE) as process:
         assert process.stderr is not None
         yield Running(process, process.stderr)
 
@@ -65,17 +65,24 @@ async def running(folder: Path, *words: str, environ: Mapping[str, str] | None =
 @asynccontextmanager
 async def telling(folder: Path, *words: str) -> AsyncIterator[Running]:
     """The command, whose standard output is listened to; killed at the end if it has not ended."""
-    async with _started(folder, words, {"stdout": PIPE}, {}) as process:
+    async with _started(folder, words, {}, out=PIPE, err=None) as process:
         assert process.stdout is not None
         yield Running(process, process.stdout)
 
 
 @asynccontextmanager
 async def _started(
-    folder: Path, words: tuple[str, ...], streams: Mapping[str, int], environ: Mapping[str, str]
+    folder: Path, words: tuple[str, ...], environ: Mapping[str, str], *, out: int, err: int | None
 ) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
-        PROGRAM, *words, cwd=folder, stdin=DEVNULL, env=_environment() | dict(environ), limit=1 << 20, **streams
+        PROGRAM,
+        *words,
+        cwd=folder,
+        stdin=DEVNULL,
+        stdout=out,
+        stderr=err,
+        env=_environment() | dict(environ),
+        limit=1 << 20,
     )
     try:
         yield process
