@@ -151,8 +151,8 @@ def client_settings(settings: platforms.Vmmanager) -> VmmanagerSettings:
 def client_secret(settings: platforms.Vmmanager) -> Credentials | LongLivedToken:
     """How the adapter logs in."""
     if settings.email is None:
-        return LongLivedToken(settings.secret.read)
-    return Credentials(email=settings.email, password=settings.secret.read)
+        return LongLivedToken(settings.secret.read, place=str(settings.secret))
+    return Credentials(email=settings.email, password=settings.secret.read, place=str(settings.secret))
 
 
 def make_match(config: Config, platform: str) -> Match:
@@ -325,6 +325,8 @@ async def run(config: Config, *, drain: bool) -> None:
         if drain:
             await _drain(parts)
             return
+        for settings in config.platforms.values():
+            client_secret(settings).read()  # wrong from the start: somebody is there to see it
         parts.platforms = {
             name: make_platform(name, settings, clock, metrics) for name, settings in config.platforms.items()
         }

@@ -11,7 +11,8 @@ import pytest
 
 from stream.adapters.clock import WarpClock
 from stream.adapters.vmmanager import Credentials, LongLivedToken, Vmmanager, VmmanagerSettings
-from stream.core.errors import Refused, Unavailable
+from stream.adapters.vmmanager.client import Client, Request
+from stream.core.errors import Misconfigured, Refused, Unavailable
 from stream.simulator import Knobs
 from tests.vmmanager.rig import Parrot, Rig, warped
 
@@ -163,6 +164,69 @@ def test_a_secret_that_cannot_be_read_is_waited_for() -> None:
     async def main(clock: WarpClock) -> None:
         with pytest.raises(Unavailable, match=r"/run/vm1\.token"):
             await Rig(clock, secret=LongLivedToken(missing)).platform.list()
+
+    warped(main)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "hunter2\nhunter2", "hunter2\u00e9", "hunter2 hunter2", "hunter2\0"])
+def test_what_is_no_token_is_waited_for_and_not_told(text: str) -> None:
+    """Unavailable with the place and without the text; the next request reads the file again."""
+
+    async def main(clock: WarpClock) -> None:
+        tokens = [text]
+        rig = Rig(clock, secret=LongLivedToken(lambda: tokens[0], place="/run/vm1.token"))
+        for _ in range(2):
+            with pytest.raises(Unavailable, match=r"vm1: .*/run/vm1\.token: no token") as unavailable:
+                await rig.platform.list()
+            assert "hunter2" not in str(unavailable.value)
+        tokens[0] = rig.app.access.lasting()
+        await rig.platform.list()
+
+    warped(main)
+
+
+@pytest.mark.parametrize("text", ["", "hunter2\nhunter2", "hunter2\udce9"])
+def test_what_is_no_password_is_waited_for_and_not_told(text: str) -> None:
+    """As with a token; nothing is sent."""
+
+    async def main(clock: WarpClock) -> None:
+        rig = Rig(clock, secret=Credentials(email="a@example.com", password=lambda: text, place="/run/vm1.password"))
+        with pytest.raises(Unavailable, match=r"vm1: .*/run/vm1\.password: no password") as unavailable:
+            await rig.platform.list()
+        assert "hunter2" not in str(unavailable.value)
+        assert rig.called(LOGIN) == []
+
+    warped(main)
+
+
+def test_a_secret_that_its_reader_rejects_is_waited_for() -> None:
+    """What is an error of the configuration at the start passes while everything runs."""
+
+    def empty() -> str:
+        raise Misconfigured("/run/vm1.token: the secret is empty")
+
+    async def main(clock: WarpClock) -> None:
+        with pytest.raises(Unavailable, match=r"vm1: .*/run/vm1\.token: the secret is empty"):
+            await Rig(clock, secret=LongLivedToken(empty)).platform.list()
+
+    warped(main)
+
+
+def illegal(request: httpx.Request) -> httpx.Response:
+    raise httpx.LocalProtocolError(f"Illegal header value {request.headers['cookie']!r}")
+
+
+@pytest.mark.parametrize("token", ["hunter2", "hunter2\u00e9"])
+def test_headers_that_cannot_be_sent_are_not_told(token: str) -> None:
+    """However such a token came there: each request with it fails alike, and its text is in no message."""
+
+    async def main(clock: WarpClock) -> None:
+        settings = VmmanagerSettings(url="http://vm1", timezone="UTC")
+        client = Client("vm1", settings, lambda *_: None, httpx.MockTransport(illegal))
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="cannot be sent") as unavailable:
+                await client.call(Request("list", "GET", "/vm/v3/host"), token)
+            assert "hunter2" not in str(unavailable.value)
 
     warped(main)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from stream.adapters.vmmanager import replies
 from stream.adapters.vmmanager.client import Client, Request, Unauthorized
 from stream.adapters.vmmanager.settings import Credentials, LongLivedToken
-from stream.core.errors import QuotaStreamError, Refused, Unavailable
+from stream.core.errors import Misconfigured, QuotaStreamError, Refused, Unavailable
 
 HOLD_FIRST_S = 60.0
 HOLD_LIMIT_S = 900.0
@@ -84,11 +83,11 @@ class Access:
     async def _obtain(self, refused: str | None) -> str:
         name = self._client.name
         if isinstance(self._secret, LongLivedToken):
-            token = self._read(self._secret.token)
+            token = self._read()
             if token == refused:
                 raise Refused(f"{name}: the platform does not take our token; make a new one")
             return token
-        password = self._read(self._secret.password)
+        password = self._read()
         login = Request(
             "login", "POST", "/auth/v4/public/token",
             json={"email": self._secret.email, "password": password}, secret=True,
@@ -100,10 +99,11 @@ class Access:
         except replies.Odd as error:
             raise Unavailable(f"{name}: login: {error}") from error
 
-    def _read(self, secret: Callable[[], str]) -> str:
+    def _read(self) -> str:
+        """What is missing or no secret may be a file that is just being replaced: it is read again later."""
         try:
-            return secret().strip()
-        except OSError as error:
+            return self._secret.read()
+        except (OSError, Misconfigured) as error:
             raise Unavailable(f"{self._client.name}: the secret cannot be read: {error}") from error
 
 

@@ -155,7 +155,7 @@ class Client:
             return Reply(status, body, loop.time() - began)
         except TimeoutError as error:
             cause, origin = f"no answer within {self._settings.timeout_s:g} s", error
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, UnicodeError) as error:
             cause, origin = _cause(error), error
         finally:
             self._free.put_nowait(line)
@@ -181,8 +181,8 @@ class Client:
         if token is None:
             return HEADERS
         if token != self._headers_token:
-            self._headers_token = token
             self._headers = httpx.Headers({**HEADERS, "x-xsrf-token": token, "cookie": f"ses6={token}"})
+            self._headers_token = token  # last: whoever finds it here finds its headers
         return self._headers
 
     def _judge(self, request: Request, reply: Reply, token: str | None) -> Any:
@@ -240,7 +240,9 @@ def _in_words(request: Request, status: int, complaint: replies.Complaint | None
 
 
 def _cause(error: Exception) -> str:
-    """One line; httpx leaves the text of some errors empty."""
+    """One line; httpx leaves the text of some errors empty, and in that of others stands what we sent."""
+    if isinstance(error, httpx.LocalProtocolError | UnicodeError):
+        return f"cannot be sent ({type(error).__name__})"
     return f"{replies.text(error)} ({type(error).__name__})" if str(error) else type(error).__name__
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import orjson
 
+from stream.adapters.vmmanager.settings import is_token
 from stream.core.model import MAX_BYTES, Speed
 from stream.ports import Machine, TaskState
 
@@ -76,7 +77,7 @@ def text(value: object) -> str:
 def token(reply: Any) -> str:
     """The token of a login."""
     value = reply.get("token") if isinstance(reply, dict) else None
-    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
+    if not isinstance(value, str) or not is_token(value):
         raise Odd("the reply to the login holds no token")
     return value
 

@@ -59,6 +59,15 @@ class Credentials:
 
     email: str
     password: Callable[[], str]
+    place: str = "the password"
+    """Where it is kept, for messages."""
+
+    def read(self) -> str:
+        """The password.  Raises Misconfigured or OSError if there is none that can be one."""
+        password = self.password().strip()
+        if not password or not password.isprintable():
+            raise Misconfigured(f"{self.place}: no password, which is one line of printable text; put it there")
+        return password
 
     def __repr__(self) -> str:
         return "Credentials(...)"
@@ -69,9 +78,23 @@ class LongLivedToken:
     """A token made once on the platform; read anew whenever the platform refuses the one in use."""
 
     token: Callable[[], str]
+    place: str = "the token"
+    """Where it is kept, for messages."""
+
+    def read(self) -> str:
+        """The token.  Raises Misconfigured or OSError if there is none that can be one."""
+        token = self.token().strip()
+        if not is_token(token):
+            raise Misconfigured(f"{self.place}: no token, which is printable ASCII without blanks; put it there")
+        return token
 
     def __repr__(self) -> str:
         return "LongLivedToken(...)"
+
+
+def is_token(text: str) -> bool:
+    """Whether it can stand in a header."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def _is_zone(name: str) -> bool:
