@@ -17,10 +17,12 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from stream import bootstrap, wire
+from stream.adapters.admission import check_messages
 from stream.adapters.clock import SystemClock
 from stream.cli.base import Command, examples, json_option, pass_config, print_json, run
 from stream.cli.text import printable
 from stream.config.model import Config
+from stream.core.errors import Rejected
 from stream.core.model import (
     Adjustment,
     Deltas,
@@ -71,8 +73,14 @@ class Intake:
             if isinstance(event, Malformed):
                 refusals.append(_refusal(event, by_number[event.position.offset]))
                 continue
+            made = list(self._messages(event, by_number))
+            try:
+                check_messages(DELTAS, [message for _, message in made])
+            except Rejected as error:  # the line fitted, but not with every default written out
+                refusals.append(f"line {_numbers(event)[0]}: {error.reason} as it is published; shorten it")
+                continue
             taken.update(_numbers(event))
-            for partition, message in self._messages(event, by_number):
+            for partition, message in made:
                 messages[partition].append(message)
         return Taken(messages, len(taken), refusals)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stream import wire
 from stream.cli.publish import Intake
 from stream.core.model import Deltas, Message, Names, Record
+from stream.ports import MAX_RECORD_BYTES
 from tests.cli.calling import CONFIG, MINUTE, T0, call, delta, lines, registration
 
 NOW = T0 + 3_600_000
@@ -169,6 +170,17 @@ def test_a_line_without_end(folder: Path) -> None:
     result = call("publish", stdin=b" " * 3_000_000 + b"{}\n" + delta("vm1/1", 0, 1).encode(), status=1)
     assert result.stdout == "1 lines published, 1 refused\n"
     assert result.stderr.startswith("line 1: record too large: ")
+
+
+def test_a_line_that_outgrows_a_record(folder: Path) -> None:
+    """One that fits, and not with every default written out, is refused by its number; the others are published."""
+    start = '{"type":"registration","service":"vm1/1","plans":['
+    line = start + ",".join(['"' + "x" * 60 + '"'] * 8321) + "]}"
+    assert MAX_RECORD_BYTES - 60 < len(line) <= MAX_RECORD_BYTES
+    (folder / "quota-stream.yaml").write_text("log: sqlite:q.db\n")
+    result = call("publish", stdin=f"{line}\n{delta('vm1/1', 0, 1)}", status=1)
+    assert result.stdout == "1 lines published, 1 refused\n"
+    assert result.stderr.startswith("line 1: record too large: "), result.stderr
 
 
 def test_lines_are_published_as_they_come(folder: Path) -> None:
