@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from importlib import import_module
 from typing import NamedTuple
 
 import click
 
 from stream import __version__
-from stream.cli.base import Group, examples, shared_options
+from stream.cli.base import Failure, Group, examples, shared_options
 from stream.cli.logs import configure_logs
 
 
@@ -73,4 +75,10 @@ cli.params += shared_options()
 def main() -> None:
     """Entry point of `quota-stream`."""
     configure_logs("info")
-    cli(prog_name="quota-stream")
+    try:
+        cli(prog_name="quota-stream")
+    except OSError as error:  # what no command maps: standard output that takes no more
+        with suppress(OSError):
+            Failure(f"{error.filename or 'input or output'}: {error.strerror or error}; mend that and repeat").show()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or else what is left in the buffer fails again at the end
+        raise SystemExit(1) from error

@@ -20,6 +20,7 @@ from stream.ports import CHANGES, ENFORCEMENTS, STATE, Log, Record
 from stream.runtime.checkpoint import load, restore
 
 IDLE_S = 1.0
+YEAR_MS = 31_556_952_000
 
 
 async def trackers(log: Log) -> AsyncIterator[Tracker]:
@@ -101,7 +102,10 @@ def plain(value: Any) -> Any:
 
 
 def instant_text(instant: int | None) -> str:
-    """In the time zone of this machine, with its offset."""
+    """In the time zone of this machine, with its offset; of what no calendar here reaches, the year.  Never raises."""
     if instant is None:
         return "never"
-    return datetime.fromtimestamp(instant / 1000).astimezone().isoformat(" ", "seconds")
+    try:
+        return datetime.fromtimestamp(instant / 1000).astimezone().isoformat(" ", "seconds")
+    except (ValueError, OverflowError, OSError):
+        return f"about the year {1970 + instant // YEAR_MS}"

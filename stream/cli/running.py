@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import click
 
 from stream import bootstrap
@@ -52,6 +54,8 @@ def demo(invocation: Invocation, *, services: int, hours: float, seed: int, as_j
     It runs against a simulated VMmanager; nothing is needed and nothing is left behind.  Exit status 1 if the audit
     finds a byte or a limit that is wrong.
     """
+    if math.isnan(hours):
+        raise click.BadParameter("nan is no number of hours", param_hint="--hours")
     from stream import demo as shown  # it brings the simulator along, which no other command needs
 
     if invocation.level is None:

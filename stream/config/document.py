@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -79,6 +80,7 @@ class _Builder:
             return self._mapping(node, path, (*within, node))
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, place), (*within, node)) for place, item in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path, within: tuple[yaml.Node, ...]) -> dict[str, object]:
@@ -89,7 +91,7 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._document.problems.append((line, "a key must be a single word or number; write `key: value`"))
                 continue
-            key = key_node.value
+            key = self._text(key_node)
             if key_node.tag == "tag:yaml.org,2002:merge":
                 merged |= self._merge(value_node, path, within)
                 continue
@@ -115,15 +117,28 @@ class _Builder:
                 self._document.add(Problem((*path, "<<"), "only a mapping can be merged", "write `<<: *anchor`"))
         return merged
 
-    def _scalar(self, node: yaml.Node, path: Path) -> object:
+    def _text(self, node: yaml.ScalarNode) -> str:
+        """Without what is no character: YAML's escapes can write halves of one, and NUL, which no name can hold."""
+        text = str(node.value)
+        kept = _NO_CHARACTER.sub("?", text)
+        if kept != text:
+            line = node.start_mark.line + 1
+            problem = f"{kept!r} holds an escape that is no character (shown as ?); write the character itself"
+            self._document.problems.append((line, problem))
+        return kept
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> object:
+        text = self._text(node)
         construct = _SCALARS.get(node.tag)
         if construct is None and not node.tag.startswith("tag:yaml.org,2002:"):
             self._document.add(Problem(path, f"the tag {node.tag} has no meaning here", "leave it out"))
         try:
-            return construct(node.value) if construct else str(node.value)
+            return construct(text) if construct else text
         except ValueError:
-            return str(node.value)
+            return text
 
+
+_NO_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 _SCALARS: Mapping[str, Callable[[str], object]] = {
     "tag:yaml.org,2002:null": lambda text: None,

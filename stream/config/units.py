@@ -12,12 +12,13 @@ from stream.core.speed import ORIGINAL, Speed
 
 
 class Kind(NamedTuple):
-    """A kind of quantity: what it is called, an example, and its units in terms of the base unit."""
+    """A kind of quantity: what it is called, an example, its units in terms of the base unit, and the most of it."""
 
     noun: str
     example: str
     base: str
     units: Mapping[str, int]
+    most: int
 
 
 SIZE = Kind(
@@ -26,11 +27,15 @@ SIZE = Kind(
         "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
         "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
     },
+    2**50,
 )  # fmt: skip
-SPEED = Kind("a speed", "10 Mbit/s", "bit/s", {"kbit/s": 10**3, "Mbit/s": 10**6, "Gbit/s": 10**9})
-DURATION = Kind("a duration", "60s", "ms", {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000})
-PERCENT = Kind("a percentage", "80%", "percent", {"%": 1})
+SPEED = Kind("a speed", "10 Mbit/s", "bit/s", {"kbit/s": 10**3, "Mbit/s": 10**6, "Gbit/s": 10**9}, 10**15)
+DURATION = Kind(
+    "a duration", "60s", "ms", {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}, 36_525 * 86_400_000
+)
+PERCENT = Kind("a percentage", "80%", "percent", {"%": 1}, 10**6)
 
+MOST_DIGITS = 25
 _QUANTITY = re.compile(r"\s*(?P<number>\d[\d_]*(?:\.\d+)?)\s*(?P<unit>%|[^\W\d_]\S*)?\s*")
 
 
@@ -49,7 +54,7 @@ def size_bytes(value: object) -> int:
 
 
 def duration_ms(value: object) -> int:
-    """Milliseconds (more than 0) of "90s".  Raises Wrong."""
+    """Milliseconds (more than 0, at most 100 years) of "90s".  Raises Wrong."""
     return _quantity(value, DURATION)
 
 
@@ -130,7 +135,9 @@ def _quantity(value: object, kind: Kind, *, zero: bool = False) -> int:
         # Only another case of a unit is a slip; MB/s and Mbit/s are eight times apart.
         meant = next((known for known in kind.units if known.lower() == unit.lower()), None)
         raise Wrong(f"{unit!r} is not a unit of {kind.noun}", f"write {number} {meant}" if meant else example)
-    exact = Decimal(number.replace("_", "")) * kind.units[unit]
+    digits = number.replace("_", "")
+    if len(digits) > MOST_DIGITS or (exact := Decimal(digits) * kind.units[unit]) > kind.most:
+        raise Wrong(f"{shown(value)} is too much", f"write at most {_text(kind.most, kind.units)}")
     if exact != int(exact):
         raise Wrong(f"{shown(value)} is not a whole number of {kind.base}", example)
     if exact == 0 and not zero:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import signal
 from collections.abc import Sequence
@@ -83,8 +84,10 @@ def simulator(listen: str, vms: int, seed: int, speed: float, start: str | None,
     that they are given.  Nothing it says goes anywhere else.
     """
     host, _, port = listen.rpartition(":")
-    if not port.isdecimal():
-        raise click.BadParameter(f"{listen} is not HOST:PORT", param_hint="--listen")
+    if not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{listen} is not HOST:PORT, with a port up to 65535", param_hint="--listen")
+    if math.isnan(speed):
+        raise click.BadParameter("nan is no speed", param_hint="--speed")
     given = {"timezone": timezone, "latency_s": latency} | dict(_pair(text, "--knob") for text in knobs)
     chosen = _parsed(Knobs, given, "--knob")
     began_ms = wall_ms() if start is None else _instant(start, chosen)
@@ -164,6 +167,8 @@ def _parsed(kind: type[T], values: dict[str, Any], option: str) -> T:
     if unknown := values.keys() - known:
         message = f"no such name: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}"
         raise click.BadParameter(message, param_hint=option)
+    if unbounded := [name for name, value in values.items() if _is_unbounded(value)]:
+        raise click.BadParameter(f"{unbounded[0]}: write a number that has an end", param_hint=option)
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
@@ -171,6 +176,14 @@ def _parsed(kind: type[T], values: dict[str, Any], option: str) -> T:
         raise click.BadParameter("; ".join(sorted(problems)), param_hint=option) from error
     except (QuotaStreamError, LookupError, re.error) as error:
         raise click.BadParameter(str(error.args[0]), param_hint=option) from error
+
+
+def _is_unbounded(value: object) -> bool:
+    """Whether it is an infinite number or none, also as a text that would be read as one."""
+    try:
+        return isinstance(value, float | str) and not math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _instant(text: str, knobs: Knobs) -> int:

@@ -133,6 +133,33 @@ def test_as_a_process(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("words", ["publish < /dev/null", "--help"])
+def test_output_that_takes_no_more(folder: Path, words: str) -> None:
+    """A full disk under standard output is one line and exit status 1, no traceback."""
+    (folder / "quota-stream.yaml").write_text(CONFIG)
+    call("publish", stdin="")
+    program = Path(sys.executable).with_name("quota-stream")
+    done = subprocess.run(["sh", "-c", f"{program} {words} > /dev/full"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: input or output: No space left on device; mend that and repeat\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("simulator", "--speed", "nan"),
+        ("simulator", "--latency", "inf"),
+        ("simulator", "--knob", "latency_s=nan"),
+        ("simulator", "--fault", "slow:delay_s=inf"),
+        ("simulator", "--listen", "127.0.0.1:99999"),
+        ("demo", "--hours", "nan"),
+    ],
+)
+def test_numbers_that_are_none(folder: Path, words: tuple[str, ...]) -> None:
+    """What is no number, or has no end, is wrong use."""
+    assert f"Invalid value for {words[1] if words[1] != '--latency' else '--knob'}" in call(*words, status=2).stderr
+
+
 # ---------------------------------------------------------------- logs
 
 

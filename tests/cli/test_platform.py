@@ -42,6 +42,13 @@ def test_allow() -> None:
         assert before + 7_200_000 <= control["until"] <= SystemClock().now() + 7_200_000
 
 
+@pytest.mark.parametrize("span", ["9999999d", "99999999999999999999d"])
+def test_allow_for_ever(span: str) -> None:
+    """A span that no calendar holds is refused before anything is told."""
+    assert "is too much; write at most 36525 d" in call("platform", "allow", "vm1", "--for", span, status=2).stderr
+    assert lines(call("tail", CHANGES)) == []
+
+
 def test_release_asks() -> None:
     """Giving everybody the original speed back is not done by mistake."""
     assert (

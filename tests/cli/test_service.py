@@ -78,6 +78,32 @@ def test_show() -> None:
     assert (document["month"], document["enforcement"]) == (None, None)
 
 
+@pytest.mark.parametrize("until", [253402300799999, 253402300800000, 1 << 48])
+def test_show_what_ends_far_away(until: int) -> None:
+    """An exemption and a pin until beyond the year 9999 are shown all the same."""
+    for kind, extra in (("exempt", {}), ("pin", {"plan": "vpn", "profile": "slow"})):
+        one = {
+            "type": "adjustment",
+            "id": kind,
+            "service": "vm1/2",
+            "kind": kind,
+            "by": "anna",
+            "until": until,
+            **extra,
+        }
+        call("publish", stdin=json.dumps(one))
+    call("run", "--drain")
+    shown = call("service", "show", "vm1/2").stdout
+    assert f"exempt until {instant_text(until)}" in shown
+    assert f"pinned to slow until {instant_text(until)}" in shown
+
+
+def test_instants_of_any_size() -> None:
+    """Whatever the log holds can be shown."""
+    assert instant_text(1 << 48) == "about the year 10889"
+    assert instant_text(-(1 << 70)).startswith("about the year -")
+
+
 def test_show_what_the_platform_says() -> None:
     """What the enforcer noted and the platform's own count of the month stand beside ours."""
     slow, fast = Speed(10_000_000, 10_000_000), Speed(100_000_000, None)

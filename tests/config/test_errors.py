@@ -402,3 +402,12 @@ def test_the_name_stands_before_each_message() -> None:
     with pytest.raises(Misconfigured) as caught:
         config("shadow: true")
     assert str(caught.value) == f"{FILE}:1: `log` is missing; write `log: sqlite:quota-stream.db`"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['log: "sqlite:\\ud800.db"', 'log: "sqlite:\\0.db"', f'{plan()}at: "\\ud800"', 'log: sqlite:q\n"\\udc00": 1'],
+)
+def test_what_is_no_character(text: str) -> None:
+    """Halves of a character and NUL, which YAML's escapes can write, are said with their line."""
+    assert any("holds an escape that is no character (shown as ?)" in one for one in problems(text))
