@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 
-from stream.adapters.admission import check_messages, check_place
+from stream.adapters.admission import Stamps, check_messages, check_place
 from stream.core.errors import Fenced, Truncated, Unavailable
 from stream.ports import COMPACTED, DELTAS, RETENTION_MS, Clock, Message, Record, Role
 
@@ -78,6 +78,7 @@ class MemoryLog:
         self._retention_ms = {**RETENTION_MS, **(retention_ms or {})}
         self._streams: dict[tuple[str, int], _Stream] = {}
         self._epochs: dict[tuple[Role, int], int] = {}
+        self._stamps = Stamps()
         self._sweep_at = 0
         self._closed = False
 
@@ -171,7 +172,9 @@ class MemoryLog:
     def _store(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         """The one place where records come into being."""
         stream = self._stream(topic, partition)
-        stream.timestamp = max(stream.timestamp, self._clock.now())
+        now = self._clock.now()
+        stream.timestamp = max(stream.timestamp, now)
+        self._stamps.check(now, stream.timestamp)
         for message in messages:
             stream.records.append(Record(stream.end, stream.timestamp, *message))
             stream.end += 1

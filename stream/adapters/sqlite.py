@@ -21,7 +21,7 @@ from typing import TypeAlias, TypeVar
 import structlog
 
 from stream.adapters import sqlite_records as act
-from stream.adapters.admission import check_messages, check_place
+from stream.adapters.admission import Stamps, check_messages, check_place
 from stream.adapters.sqlite_file import RunLock, connect, in_words, open_file
 from stream.adapters.sqlite_records import Stream, Transaction
 from stream.core.errors import Fenced, QuotaStreamError, Unavailable
@@ -55,6 +55,7 @@ class SqliteLog:
         self._waiting: list[tuple[Job, asyncio.Future[int]]] = []
         self._committer: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._stamps = Stamps()
         self._sweep_at = 0
         self._closed = False
 
@@ -209,10 +210,12 @@ class SqliteLog:
 
     async def _commit_group(self, jobs: Sequence[Job], dones: Sequence[asyncio.Future[int]]) -> None:
         outcomes: Sequence[int | Exception]
+        now = self._clock.now()
         try:
-            outcomes, ends = await self._writer.call(partial(_commit_together, jobs=jobs, now=self._clock.now()))
+            outcomes, ends, newest = await self._writer.call(partial(_commit_together, jobs=jobs, now=now))
         except Exception as error:
-            outcomes, ends = [error] * len(jobs), {}
+            outcomes, ends, newest = [error] * len(jobs), {}, now
+        self._stamps.check(now, newest)
         for done, outcome in zip(dones, outcomes, strict=True):
             if done.done():
                 continue  # nobody waits for it any more
@@ -318,13 +321,14 @@ class _Worker:
 
 def _commit_together(
     connection: sqlite3.Connection, jobs: Sequence[Job], now: int
-) -> tuple[list[int | Exception], dict[int, int]]:
-    """One transaction for all jobs.  Returns the outcome of each, and the new ends of what was appended to."""
+) -> tuple[list[int | Exception], dict[int, int], int]:
+    """One transaction for all jobs.  Returns the outcome of each, the new ends of what was appended to, and the newest
+    append time of it."""
     with act.transaction(connection, "BEGIN IMMEDIATE"):
         transaction = Transaction(connection, now)
         outcomes = [_outcome(job, transaction) for job in jobs]
         transaction.finish()
-    return outcomes, transaction.ends
+    return outcomes, transaction.ends, transaction.newest
 
 
 def _outcome(job: Job, transaction: Transaction) -> int | Exception:

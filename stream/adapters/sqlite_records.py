@@ -61,6 +61,11 @@ class Transaction:
         """The next offset of each stream that was appended to."""
         return {stream: end for stream, (end, _) in self._tails.items()}
 
+    @property
+    def newest(self) -> int:
+        """The newest append time given out; now, if there was none."""
+        return max((timestamp for _, timestamp in self._tails.values()), default=self._now)
+
     def append(self, stream: Stream, messages: Sequence[Message]) -> int:
         """Returns the offset after the last one."""
         end, newest = self._tails.get(stream.id) or self._tail(stream)

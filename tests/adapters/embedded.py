@@ -6,7 +6,9 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
+import structlog
 
+from stream.adapters.admission import HOUR_MS
 from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Message
 from tests.adapters.contract import LogContract
 from tests.adapters.world import (
@@ -31,6 +33,16 @@ class EmbeddedContract(LogContract):
             await world.log.append(DELTAS, partition, messages("a"))
         found = [[record.timestamp - START_MS for record in await read_all(world.log, DELTAS, n)] for n in (0, 1)]
         assert found == [[5000, 7000, 7000, 8000], [6000]]
+
+    async def test_a_clock_that_was_ahead(self, world: EmbeddedWorld) -> None:
+        """More than an hour behind the newest append time, which stands still then, is said once an hour."""
+        said: list[tuple[int, int]] = []
+        for at in (10 * HOUR_MS, 9 * HOUR_MS, 1, 2, HOUR_MS, HOUR_MS + 1, 9 * HOUR_MS, 11 * HOUR_MS):
+            world.clock.at = START_MS + at
+            with structlog.testing.capture_logs() as lines:
+                await world.log.append(DELTAS, 0, messages("a"))
+            said += [(at, line["behind_s"]) for line in lines if line["event"] == "log.clock_behind"]
+        assert said == [(1, 35_999), (HOUR_MS + 1, 32_399)]
 
     async def test_unread_deltas_stay(self, world: EmbeddedWorld) -> None:
         """Deltas that nobody has released are kept however old they are; released ones only while they are young."""
