@@ -22,9 +22,9 @@ from stream.cli.text import printable
 from stream.config.model import Config
 from stream.config.units import Wrong, duration_ms, size_bytes, speed_text
 from stream.core.errors import Misconfigured, Rejected, Unavailable
-from stream.core.model import Malformed, Message, Record
+from stream.core.model import Decision, Malformed, Message, Record
 from stream.core.view import ServiceView
-from stream.ports import DEAD_LETTERS, DELTAS, STATE, Log
+from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Log
 from stream.runtime.checkpoint import META
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -165,13 +165,14 @@ def _adjust(
         if isinstance(event, Malformed):
             raise Misconfigured(f"{event.reason}; {event.cure}")
     wait_s = None if no_wait else wait_ms / 1000
-    view = run(_append(config, service_id, message, wait_s))
+    view, repeated = run(_append(config, service_id, message, identity, wait_s))
     if as_json:
-        print_json({"id": identity, "counted": view is not None, "service": plain(view)})
+        print_json({"id": identity, "counted": view is not None, "repeated": repeated, "service": plain(view)})
     elif view is None:
-        click.echo(f"{kind} {identity} is in the log")
+        click.echo(printable(f"{kind} {identity} is in the log"))
     else:
-        click.echo(printable(f"{view.service}: {kind} counted; {speed_text(view.speed)} is due"))
+        done = f"{identity} was already counted, and does nothing again" if repeated else f"{kind} counted"
+        click.echo(printable(f"{view.service}: {done}; {speed_text(view.speed)} is due"))
 
 
 def system_user() -> str:
@@ -182,14 +183,17 @@ def system_user() -> str:
         return f"uid {os.getuid()}"
 
 
-async def _append(config: Config, service_id: str, message: Message, wait_s: float | None) -> ServiceView | None:
-    """Put it into the log; then the service as it is afterwards, unless nobody wants to wait.  Raises Rejected."""
+async def _append(
+    config: Config, service_id: str, message: Message, identity: str, wait_s: float | None
+) -> tuple[ServiceView | None, bool]:
+    """Put it into the log; then the service as it is afterwards, unless nobody wants to wait, and whether it was
+    dropped because one with that id is counted already.  Raises Rejected."""
     async with bootstrap.open_log(config) as log:
         partition = wire.partition_of(service_id, log.partitions)
         (_, state_end), (_, letters_end) = await log.bounds(STATE, partition), await log.bounds(DEAD_LETTERS, partition)
         offset = await log.append(DELTAS, partition, [message]) - 1
         if wait_s is None:
-            return None
+            return None, False
         try:
             async with asyncio.timeout(wait_s):
                 await counted(log, partition, offset, state_end)
@@ -199,7 +203,22 @@ async def _append(config: Config, service_id: str, message: Message, wait_s: flo
                 "it will be when `quota-stream run` runs"
             ) from error
         await _raise_if_refused(log, partition, offset, letters_end)
-        return (await known_of(log, service_id)).view
+        repeated = await _is_repeated(log, partition, identity, offset)
+        return (await known_of(log, service_id)).view, repeated
+
+
+async def _is_repeated(log: Log, partition: int, identity: str, offset: int) -> bool:
+    """Whether the decisions of the adjustment `identity` come from other records of the partition than the one at
+    `offset`.  An id is one for all services of a partition."""
+    offsets = set()
+    written = orjson.dumps(identity)
+    async for record in records_of(log, CHANGES, partition):
+        if record.value is None or written not in record.value or b'"type":"control"' in record.value:
+            continue
+        outcome = wire.decode_outcome(record.value)
+        if isinstance(outcome, Decision) and outcome.adjustment and outcome.adjustment["id"] == identity:
+            offsets.add(outcome.input.offset)
+    return bool(offsets) and offset not in offsets
 
 
 async def counted(log: Log, partition: int, offset: int, state_offset: int) -> None:

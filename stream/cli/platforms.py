@@ -12,15 +12,18 @@ from stream import bootstrap
 from stream.adapters.clock import SystemClock
 from stream.cli.adjusting import quantity, system_user
 from stream.cli.base import Group, examples, pass_config, print_json, run
-from stream.cli.reading import instant_text, partition_of
+from stream.cli.reading import instant_text, partition_of, trackers
 from stream.config.model import Config
-from stream.config.units import duration_ms, nearest, shown
+from stream.config.units import SPEED, duration_ms, nearest, shown
 from stream.core.enforced import speed_from_json, speed_to_json
-from stream.core.errors import Misconfigured
+from stream.core.errors import Misconfigured, Rejected
 from stream.core.speed import Speed
 from stream.runtime import controls
+from stream.wire.fields import service_id
 
 why_option = click.option("--why", default="", metavar="TEXT", help="Kept with it.")
+
+MOST_NAMED = 10
 
 
 @click.group("platform", cls=Group)
@@ -105,9 +108,16 @@ async def _export(config: Config, name: str) -> Mapping[str, Speed]:
 @why_option
 @pass_config
 def import_originals(config: Config, *, why: str) -> None:
-    """Read them from standard input, in the form in which `export` prints them."""
+    """Read them from standard input, in the form in which `export` prints them.
+
+    What is said of a service that is not registered yet holds as soon as it is.
+    """
     found = dict(_original(config, number, line) for number, line in enumerate(sys.stdin.buffer, 1) if line.strip())
-    run(_import(config, found, why))
+    strangers = run(_import(config, found, why))
+    for service in strangers[:MOST_NAMED]:
+        click.echo(f"warning: {service} is not registered; imported all the same", err=True)
+    if len(strangers) > MOST_NAMED:
+        click.echo(f"warning: and {len(strangers) - MOST_NAMED} more", err=True)
     click.echo(f"{len(found)} originals imported")
 
 
@@ -115,14 +125,21 @@ def _original(config: Config, number: int, line: bytes) -> tuple[str, Speed]:
     cure = 'write {"service":"vm1/101","in":100000000,"out":null}'
     try:
         document = orjson.loads(line)
-        service, speed = str(document["service"]), speed_from_json(document)
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        service, speed = service_id(document["service"]), speed_from_json(document)
+        if any(bits is not None and not 1 <= bits <= SPEED.most for bits in speed):
+            raise ValueError(f"a speed is not between 1 and {SPEED.most} bit/s")
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, Rejected) as error:
         raise Misconfigured(f"line {number}: this is no original ({error}); {cure}") from error
     _check(config, service.partition("/")[0])
     return service, speed
 
 
-async def _import(config: Config, found: Mapping[str, Speed], why: str) -> None:
+async def _import(config: Config, found: Mapping[str, Speed], why: str) -> list[str]:
+    """Returns those of them that are not registered."""
     async with bootstrap.open_log(config) as log:
         at, by = SystemClock().now(), system_user()
         await controls.import_originals(log, partition_of(log), found, at=at, by=by, why=why)
+        strangers = set(found)
+        async for tracker in trackers(log):
+            strangers.difference_update(tracker.names())
+    return sorted(strangers)

@@ -181,7 +181,7 @@ def _limit(speed: Speed) -> str:
 @json_option
 @pass_config
 def history(config: Config, service_id: str, *, as_json: bool) -> None:
-    """Every change of speed and every warning.
+    """Every change of speed and every warning, also of a service that is gone.
 
     With what it was decided upon and, for a correction, who made it and why.
     """
@@ -196,8 +196,12 @@ def history(config: Config, service_id: str, *, as_json: bool) -> None:
 
 
 async def _history(config: Config, service_id: str) -> list[Decision | QuotaWarning]:
+    """Raises Misconfigured if nothing was ever decided and there is no such service."""
     async with bootstrap.open_log(config) as log:
-        return [outcome async for outcome in history_of(log, service_id)]
+        found = [outcome async for outcome in history_of(log, service_id)]
+        if not found:
+            await known_of(log, service_id)
+    return found
 
 
 def _row(outcome: Decision | QuotaWarning) -> tuple[str, str, str, str, str]:

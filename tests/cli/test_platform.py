@@ -13,7 +13,7 @@ from stream.adapters.clock import SystemClock
 from stream.core.enforced import Enforcement
 from stream.core.speed import Speed
 from stream.ports import CHANGES, ENFORCEMENTS, Message
-from tests.cli.calling import CONFIG, append, call, lines
+from tests.cli.calling import CONFIG, append, call, lines, registration
 
 PLATFORM = """\
 platforms:
@@ -76,8 +76,13 @@ def test_originals_out_and_in() -> None:
         {"service": "vm1/1", "in": 100_000_000, "out": None},
         {"service": "vm1/2", "in": None, "out": None},
     ]
-    assert call("platform", "originals", "import", "--why", "moved", stdin=exported).stdout == "2 originals imported\n"
-    (told,) = lines(call("tail", CHANGES, "--service", "vm1/1"))
+    call("publish", stdin=registration("vm1/1"))
+    call("run", "--drain")
+    imported = call("platform", "originals", "import", "--why", "moved", stdin=exported)
+    assert imported.stdout == "2 originals imported\n"
+    assert imported.stderr.splitlines()[-1:] == ["warning: vm1/2 is not registered; imported all the same"]
+    assert "vm1/1 is not registered" not in imported.stderr
+    *_, told = lines(call("tail", CHANGES, "--service", "vm1/1"))
     assert (told["verb"], told["original"], told["why"]) == ("original", {"in": 100_000_000, "out": None}, "moved")
 
 
@@ -88,6 +93,10 @@ def test_originals_out_and_in() -> None:
         ('{"service":"vm1/1","in":5}', "line 2: this is no original ('out')"),
         ('{"service":"vm1/1","in":-5,"out":1}', "line 2: this is no original (a speed is negative: -5)"),
         ('{"service":"vm3/1","in":5,"out":1}', "there is no platform 'vm3'; write vm1"),
+        ('{"service":"vm1/1","in":0,"out":1}', "line 2: this is no original (a speed is not between 1 and 1000000"),
+        ('{"service":"vm1/1","in":18446744073709551615,"out":1}', "line 2: this is no original (a speed is not betw"),
+        ('{"service":"vm1/\\u0007","in":5,"out":1}', "line 2: this is no original (service is no service id; "),
+        ('{"service":"vm1","in":5,"out":1}', "line 2: this is no original (service is no service id; "),
         ('["vm1/1"]', "line 2: this is no original ("),
     ],
 )

@@ -155,7 +155,8 @@ def test_history() -> None:
         None,
         "exceeded",
     ]
-    assert call("service", "history", "vm1/9").stdout == "nothing was ever decided about vm1/9\n"
+    for form in ((), ("--json",)):
+        assert call("service", "history", "vm1/9", *form, status=2).stderr.startswith("vm1/9: no such service")
 
 
 @pytest.mark.parametrize("verb", [("show",), ("credit", "1 GiB")])
@@ -210,10 +211,12 @@ def test_corrections_are_counted_by_a_running_run() -> None:
     assert [one["kind"] for one in made] == ["credit", "pin", "unpin", "exempt", "reset"]
     assert call("service", "unpin", "vm1/1", "--plan", "vpn", status=1).stderr.startswith("error: not pinned")
     assert call("service", "credit", "vm1/7", "1 GiB", status=1).stderr.startswith("error: not registered")
-    for _ in range(2):
+    for repeated in (False, True):
         (answer,) = lines(call("service", "credit", "vm1/2", "1 GiB", "--id", "t12", "--json"))
-        assert (answer["id"], answer["counted"]) == ("t12", True)
+        assert (answer["id"], answer["counted"], answer["repeated"]) == ("t12", True, repeated)
         assert [credit["bytes"] for credit in answer["service"]["plans"][0]["credits"]] == [2**30]
+    again = call("service", "credit", "vm1/2", "1 GiB", "--id", "t12").stdout
+    assert again == "vm1/2: t12 was already counted, and does nothing again; original is due\n"
 
 
 def test_nobody_counts_it() -> None:
