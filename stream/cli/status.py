@@ -132,7 +132,9 @@ async def _behind(log: Log, tracker: Tracker, now: int) -> AsyncIterator[str]:
 def _silent(config: Config, found: Status) -> Iterator[str]:
     for name, platform in config.platforms.items():
         end, _ = found.sources.get(name, (None, 0))
-        if end is not None and found.now - end > _patience_ms(platform):
+        if end is None:
+            yield f"{name}: nothing is counted yet; see the log of `run`, and try `quota-stream check --live`"
+        elif found.now - end > _patience_ms(platform):
             yield f"{name}: there is a service that is counted to {instant_text(end)} only; see the log of `run`"
 
 

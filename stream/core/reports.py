@@ -60,9 +60,11 @@ def population(services: Services) -> dict[tuple[str, str], int]:
 def sources(services: Services) -> dict[str, tuple[int | None, int]]:
     rows = services.in_use()
     numbers, ends = services.source[rows], services.current_end[rows]
+    has_plans = np.array([bool(tables) for tables in services.combinations])[services.combination[rows]]
+    counts = (ends >= 0) & has_plans  # without plans nothing is read any more: its end stays where it is
     found = {}
     for number in np.unique(numbers).tolist():
-        own = ends[numbers == number]
-        reached = own[own >= 0]
-        found[services.sources[number]] = (int(reached.min()) if len(reached) else None, len(own))
+        own = numbers == number
+        reached = ends[own & counts]
+        found[services.sources[number]] = (int(reached.min()) if len(reached) else None, int(own.sum()))
     return found

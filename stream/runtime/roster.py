@@ -1,7 +1,8 @@
 """Which of a platform's machines are services of ours: what a list makes of those that are known.  No I/O.
 
 A list registers what is new or changed.  What is absent from every good list for long enough is deregistered; a list
-that lacks more than a fifth of what is known is not a good one.
+that lacks more than a fifth of what is known is not a good one.  One or two that are absent say nothing of the list,
+though, unless they are all: of four services one is more than a fifth, and would never be deregistered.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from stream.runtime.enrolment import Enrolment, Match
 from stream.runtime.meter import Calendar, Meter
 
 MOST_ABSENT = 0.2
+FEW_ABSENT = 2
 MOST_REMEMBERED = 100_000
 """Partitions of services that need not be computed again."""
 
@@ -113,7 +115,8 @@ class Roster:
             for name, service in self.services.items()
             if name not in listing.machines and name not in listing.unreadable
         ]
-        is_short = len(lacking) > MOST_ABSENT * len(self.services)
+        least = min(FEW_ABSENT + 1, len(self.services))
+        is_short = len(lacking) >= least and len(lacking) > MOST_ABSENT * len(self.services)
         gone = [] if is_short else list(self._depart(lacking, now))
         return Changes(registered, gone, present, len(lacking), is_short)
 

@@ -99,6 +99,17 @@ def test_nothing_counts() -> None:
     ]
 
 
+def test_a_platform_that_was_never_reached() -> None:
+    """Nothing of it is counted, whether or not its services are registered: that is no peace."""
+    Path("quota-stream.yaml").write_text(CONFIG + PLATFORM)
+    call("plans", "apply")
+    silent = "vm1: nothing is counted yet; see the log of `run`, and try `quota-stream check --live`"
+    assert problems() == [silent]
+    call("publish", stdin=registration("vm1/1"))
+    call("run", "--drain")
+    assert problems() == [silent]
+
+
 def noted(service: str, **more: Any) -> None:
     enforcement = Enforcement(service=service, incarnation=1, original=FAST, **more)
     message = Message(service.encode(), json.dumps(enforcement.to_json()).encode())

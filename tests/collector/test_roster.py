@@ -203,6 +203,24 @@ def test_half_a_list_deregisters_nobody() -> None:
     warped(main, START)
 
 
+@pytest.mark.parametrize(("known", "absent", "gone"), [(4, 1, 1), (4, 2, 2), (4, 3, 0), (2, 1, 1), (2, 2, 0)])
+def test_few_services_may_go_as_well(known: int, absent: int, gone: int) -> None:
+    """One or two that are absent are deregistered, however many a fifth is; three, or all, raise the alarm."""
+
+    async def main(clock: WarpClock) -> None:
+        site, log = Site(clock, gone_after_ms=HOUR), MemoryLog(clock)
+        site.world.populate(known, since=local("2026-03-10"))
+        async with collecting(clock, log, site) as (_, seen):
+            await asyncio.sleep(1800)
+            for machine in site.world.machines()[:absent]:
+                site.world.delete(machine.id)
+            await asyncio.sleep(2 * 3600)
+        assert len((await book_of(log)).gone) == gone
+        assert bool(seen.alarms) == (gone == 0)
+
+    warped(main, START)
+
+
 def test_a_broken_row_harms_only_itself() -> None:
     """A machine whose row makes no sense is neither gone nor forgotten: it is read on."""
 

@@ -12,6 +12,7 @@ from stream.core.errors import Corrupt
 from stream.core.model import Decision, Deltas, Malformed, Names, Position, Registration
 from stream.core.page import Page
 from stream.core.speed import ORIGINAL, Speed
+from stream.core.storing import plans_page
 from stream.core.tracker import MOST_SOURCES, Tracker
 from stream.core.view import ServiceView
 from tests.core.feeding import DAY, MONTH, T0, Feed, decision, local, moves, small
@@ -439,7 +440,7 @@ class TestKept:
     def test_only_what_changed_is_written(self) -> None:
         """Pages of 256 services; ids in pages of their own."""
         feed = self.lived()
-        assert [page.key for page in feed.tracker.dirty_pages()] == ["0", "1", "2", "ids/0"]
+        assert [page.key for page in feed.tracker.dirty_pages()] == ["plans", "marks", "0", "1", "2", "ids/0"]
         feed.tracker.clean()
         assert feed.tracker.dirty_pages() == []
         feed.delta(T0 + 60_000, T0 + 70_000, 1, service="vm1/301")
@@ -481,9 +482,12 @@ class TestKept:
         ]
         for wrong_meta, wrong_pages in (
             (meta, short),
-            (meta | {"plans": {}}, pages),
+            (meta, [plans_page(1, {}), *pages[1:]]),
+            (meta, pages[1:]),
+            (meta, [page for page in pages if page.key != "marks"]),
             (meta | {"rows": 300}, pages),
-            (meta | {"plans": {"p": {}}}, pages),
+            (meta | {"services": 1}, pages),
+            (meta, [Page("plans", {}, {"version": 1, "plans": {"p": {}}}), *pages[1:]]),
         ):
             with pytest.raises(Corrupt):
                 Tracker.restore(0, lambda name: 0, wrong_meta, wrong_pages)
@@ -516,6 +520,17 @@ class TestQuestions:
         assert feed.tracker.population() == {("p", "fast"): 1, ("p", "slow"): 1, ("q", "fast"): 1, ("q", "slow"): 0}
         assert feed.tracker.sources() == {"vm1": (T0 + 1000, 1), "vm2": (T0 + 500, 2)}
 
+    def test_a_source_is_as_old_as_what_is_still_read(self) -> None:
+        """A service whose plans were taken away stays where it is and is not waited for."""
+        feed = Feed(p=small())
+        feed.register("p")
+        feed.register("p", service="vm1/2")
+        feed.delta(T0, T0 + 500, 1)
+        feed.delta(T0, T0 + 1000, 1, service="vm1/2")
+        assert feed.tracker.sources() == {"vm1": (T0 + 500, 2)}
+        feed.register()
+        assert feed.tracker.sources() == {"vm1": (T0 + 1000, 2)}
+
     def test_the_export_is_json(self) -> None:
         """Canonical: plain values only."""
         feed = TestKept.lived()
@@ -536,4 +551,34 @@ class TestQuestions:
             {},
             None,
         )
-        assert tracker.dirty_pages() == []
+        assert [page.key for page in tracker.dirty_pages()] == ["plans", "marks"]
+
+    def test_meta_stays_small(self) -> None:
+        """However many watermarks, plans and rows without a service there are: all of that has pages."""
+        feed = Feed()
+        feed.plans(2, **{f"p{number}": small() for number in range(100)})
+        for number in range(3000):
+            feed.watermark(T0, source=f"{number:05}" + "x" * 190)
+            feed.register(service=f"vm1/{number}")
+        for number in range(2999):
+            feed.deregister(service=f"vm1/{number}")
+        assert len(json.dumps(feed.tracker.meta())) < 200
+        feed.restore()
+        assert feed.tracker.plans_version == 2
+        assert len(feed.tracker.plans) == 100
+        assert len(feed.tracker.marks) == 3000
+        assert list(feed.tracker.names()) == ["vm1/2999"]
+
+    def test_rows_in_no_use_stay(self) -> None:
+        """They are known from the pages alone, written again as they are, and used before new ones."""
+        feed, pages = Feed(), dict[str, Page]()
+        for number in range(2000):
+            feed.register(service=f"vm1/{number}")
+        for number in range(290, 2000):
+            feed.deregister(service=f"vm1/{number}")
+        for extra in range(3):
+            pages |= {page.key: page for page in feed.tracker.dirty_pages()}
+            feed.tracker = Tracker.restore(0, lambda name: 0, feed.tracker.meta(), pages.values())
+            assert len(list(feed.tracker.names())) == 290 + extra
+            feed.register(service=f"vm1/new{extra}")
+            assert feed.tracker.meta()["rows"] == 2000
