@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from heapq import heappop, heappush
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -56,18 +57,19 @@ def chosen(rows: Rows, places: Int64s) -> Int64s:
 
 
 class FreeList:
-    """Row numbers: those given back are used again, the latest first."""
+    """Row numbers: those given back are used again, the least first."""
 
     def __init__(self) -> None:
         self.count = 0
         """Rows ever used."""
         self.free: list[int] = []
+        """A heap."""
 
     def take(self) -> int:
         if self.free:
-            return self.free.pop()
+            return heappop(self.free)
         self.count += 1
         return self.count - 1
 
     def give_back(self, row: int) -> None:
-        self.free.append(row)
+        heappush(self.free, row)

@@ -47,7 +47,8 @@ class NameIndex:
         return self._name_bytes(row).decode()
 
     def names(self, first: int, end: int) -> list[str]:
-        """Of the rows `[first, end)`."""
+        """Of the rows `[first, end)`; empty for one that has none."""
+        self._reserve(end, 0)
         data = self._bytes.data
         starts, sizes = self._starts[first:end].tolist(), self._sizes[first:end].tolist()
         return [str(data[start : start + size], "utf-8") for start, size in zip(starts, sizes, strict=True)]

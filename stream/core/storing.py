@@ -1,5 +1,7 @@
 """The tables as pages, and back: 256 rows of services a page, each with the rows of its plans.
 
+The plans have a page of their own, which comes before those of services, and so have the watermarks.
+
 columns   "<column>" of the services; "<t>/<column>" of the t-th plan's table: the rows of those services of the page
           that have the plan, in the services' order
 extras    names (null: a row in no use), sources, tables, sets of plans, and what lies beside the columns, by row
@@ -14,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core import ladders, services
-from stream.core.errors import Corrupt
+from stream.core.errors import Corrupt, Rejected
 from stream.core.ladders import LadderTable, Rare
 from stream.core.page import Page
 from stream.core.plan import Plan
 from stream.core.services import PAGE_ROWS, Services
 from stream.core.window import Int64s
+
+PLANS: Final = "plans"
+MARKS: Final = "marks"
 
 _OWN: Final = ("source", "combination")
 """Columns of numbers that mean something within a page only."""
@@ -27,6 +32,24 @@ _OWN: Final = ("source", "combination")
 _LADDER_COLUMNS: Final = tuple(name for name in ladders.COLUMNS if name != "service")
 _BY_ROW: Final = ("floors", "quotas", "anchor_days", "labels")
 _PAIRS: Final = ("carried", "stale")
+
+
+def plans_page(version: int, plans: Mapping[str, Plan]) -> Page:
+    return Page(PLANS, {}, {"version": version, "plans": {name: plan.to_json() for name, plan in plans.items()}})
+
+
+def plans_of(page: Page) -> tuple[int, dict[str, Plan]]:
+    """(version, plans).  Raises Corrupt."""
+    try:
+        plans = {name: Plan.from_json(name, plan) for name, plan in page.extras["plans"].items()}
+        return int(page.extras["version"]), plans
+    except (Rejected, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Corrupt(f"the stored plans cannot be read: {error}; restore a backup") from error
+
+
+def marks_page(held: Services) -> Page:
+    marks = held.marks
+    return Page(MARKS, {"at": np.fromiter(marks.values(), np.int64, len(marks))}, {"sources": list(marks)})
 
 
 def page_of(held: Services, number: int) -> Page:
@@ -76,11 +99,19 @@ def _having(held: Services, rows: Int64s, table: LadderTable) -> Iterator[tuple[
 
 
 def restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None:
-    """Into tables that have room for it.  Raises Corrupt where a page does not fit the meta record, or itself."""
+    """Into tables that have room for it.  Raises Corrupt where a page does not fit plans, meta record, or itself."""
     try:
-        _restore_page(held, page, plans)
+        if page.key == MARKS:
+            _restore_marks(held, page)
+        else:
+            _restore_page(held, page, plans)
     except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise Corrupt(f"page {page.key} does not fit together ({error!r}); restore a backup") from error
+
+
+def _restore_marks(held: Services, page: Page) -> None:
+    for source, at in zip(page.extras["sources"], page.columns["at"].tolist(), strict=True):
+        held.set_mark(source, at)
 
 
 def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None:
@@ -94,6 +125,7 @@ def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None
             getattr(held, name)[first:end] = columns[name]
     rows = np.arange(first, end)
     used = np.flatnonzero([name is not None for name in names])
+    held.rows.free += [row for row, name in zip(rows.tolist(), names, strict=True) if name is None]
     held.names.put_all([name for name in names if name is not None], rows[used])
     if extras["sources"]:
         sources = np.array([held.source_number(source) for source in extras["sources"]], np.int32)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from heapq import heapify
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -41,7 +42,7 @@ from stream.core.replanning import replan
 from stream.core.service import Cause
 from stream.core.services import Services, Taken
 from stream.core.speed import Speed
-from stream.core.storing import page_of, restore_page
+from stream.core.storing import MARKS, PLANS, marks_page, page_of, plans_of, plans_page, restore_page
 from stream.core.vectors import Columns, count, take
 from stream.core.view import Counted, ServiceView, view_of
 
@@ -69,6 +70,7 @@ class Tracker:
         self._few = few
         self._services = Services()
         self._ids = RememberedIds()
+        self._dirty = {PLANS, MARKS}  # of the pages that are there once; of a new tracker both are written
         self._tally = Tally()
         self._outcomes: list[Decision | QuotaWarning] = []
         self._dead_letters: list[DeadLetter] = []
@@ -211,6 +213,7 @@ class Tracker:
             services.store(taken)
             found += [(outcome.at, outcome) for outcome in taken.service.outcomes]
         services.set_mark(event.source, event.at)
+        self._dirty.add(MARKS)
         found.sort(key=lambda each: each[0])
         self._outcomes += [outcome for _, outcome in found]
 
@@ -232,6 +235,7 @@ class Tracker:
         same = {name for name, plan in event.plans.items() if former.get(name) == plan}
         self.plans = {name: former[name] if name in same else plan for name, plan in event.plans.items()}
         self.plans_version = event.version
+        self._dirty.add(PLANS)
         changed = former.keys() - same
         for row in self._services.having(changed).tolist():
             taken = self._services.take(row)
@@ -242,25 +246,25 @@ class Tracker:
     # ------------------------------------------------------------ durability
 
     def dirty_pages(self) -> list[Page]:
-        """What has changed since `clean` was last called."""
-        pages = [page_of(self._services, number) for number in np.flatnonzero(self._services.dirty).tolist()]
+        """What has changed since `clean` was last called.  The first time the page of plans comes first."""
+        pages = [plans_page(self.plans_version, self.plans)] if PLANS in self._dirty else []
+        pages += [marks_page(self._services)] if MARKS in self._dirty else []
+        pages += [page_of(self._services, number) for number in np.flatnonzero(self._services.dirty).tolist()]
         return pages + list(self._ids.dirty_pages())
 
     def clean(self) -> None:
         """Everything that `dirty_pages` gave is durable, and nothing was applied in between."""
+        self._dirty.clear()
         self._services.dirty[:] = False
         self._ids.clean()
 
     def meta(self) -> dict[str, Any]:
-        """What is in no page: anything that JSON can hold."""
+        """What is in no page: a few numbers.  What can grow has pages, which are cut below the limit of a record."""
         return {
             "partition": self.partition,
             "next_offset": self.next_offset,
-            "plans_version": self.plans_version,
-            "plans": {name: plan.to_json() for name, plan in self.plans.items()},
-            "marks": self._services.marks,
             "rows": self._services.rows.count,
-            "free": self._services.rows.free,
+            "services": len(self._services.names),
         }
 
     @classmethod
@@ -273,32 +277,39 @@ class Tracker:
         *,
         few: int = FEW,
     ) -> Tracker:
-        """From `meta` and all pages written so far (the latest of each key).  Raises Corrupt."""
+        """From `meta` and all pages written so far: the latest of each key, that of plans first.  Raises Corrupt."""
         tracker = cls(partition, partition_of, few=few)
         if meta["partition"] != partition:
             raise Corrupt(f"this is the state of partition {meta['partition']}, not of {partition}")
-        tracker.next_offset, tracker.plans_version = meta["next_offset"], meta["plans_version"]
-        try:
-            tracker.plans = {name: Plan.from_json(name, plan) for name, plan in meta["plans"].items()}
-        except Rejected as error:
-            raise Corrupt(f"the stored plans cannot be read: {error}") from error
+        tracker.next_offset = meta["next_offset"]
         services = tracker._services
-        services.rows.count, services.rows.free = meta["rows"], list(meta["free"])
+        services.rows.count = meta["rows"]
         services.reserve(meta["rows"])
-        for source, at in meta["marks"].items():
-            services.set_mark(source, at)
-        ids = []
+        found, ids = set(), []
         for page in pages:
-            if page.key.startswith(PREFIX):
+            found.add(page.key)
+            if page.key == PLANS:
+                tracker.plans_version, tracker.plans = plans_of(page)
+            elif page.key.startswith(PREFIX):
                 ids.append(page)
             else:
                 restore_page(services, page, tracker.plans)
         tracker._ids.restore(ids)
-        if len(services.names) != services.rows.count - len(services.rows.free):
-            raise Corrupt(f"pages hold {len(services.names)} services, meta names another number")
+        tracker._dirty.clear()
+        heapify(services.rows.free)
+        held = (len(services.names), len(services.names) + len(services.rows.free))
+        if not found.issuperset((PLANS, MARKS)):
+            raise Corrupt("the page of plans or of watermarks is missing; restore a backup")
+        if held != (meta["services"], meta["rows"]):
+            raise Corrupt(f"pages hold {held[0]} services in {held[1]} rows, meta names others")
         return tracker
 
     # ------------------------------------------------------------ questions
+
+    @property
+    def marks(self) -> Mapping[str, int]:
+        """Watermarks by source."""
+        return self._services.marks
 
     def names(self) -> Iterator[str]:
         return iter(self._services.names)

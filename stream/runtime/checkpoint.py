@@ -1,7 +1,7 @@
 """What of a tracker is durable, and how: pages in two slots, an outbox, and one meta record that names them.
 
     quota.state, one partition         value
-    meta                               checkpoint number, next offset, where each page lies, outbox, tracker.meta()
+    meta                               checkpoint number, next offset, where pages lie, outbox, tracker.meta(); small
     <page>/<a|b>/<part>                a page, cut below the record limit
     out/<n>                            a decision or warning that may not be published yet, as it is to be published
 
@@ -23,6 +23,8 @@ import orjson
 from stream import wire
 from stream.core.errors import Corrupt
 from stream.core.page import Page
+from stream.core.plan import Plan
+from stream.core.storing import PLANS, plans_of
 from stream.core.tracker import Tracker
 from stream.ports import MAX_RECORD_BYTES, STATE, Log, Message
 
@@ -31,7 +33,7 @@ OUT = b"out/"
 FORMAT = 1
 PART_BYTES = MAX_RECORD_BYTES - 1024
 OTHER = {"a": "b", "b": "a"}
-SECOND = re.compile(rb"(ids/)?\d+/b/\d+")
+SECOND = re.compile(rb"((ids/)?\d+|plans|marks)/b/\d+")
 """Keys that the first checkpoint does not write."""
 
 
@@ -152,12 +154,23 @@ def _restore(
     return state
 
 
-async def load_meta(log: Log, partition: int) -> Mapping[str, Any]:
-    """`Tracker.meta()` as of the last checkpoint, empty before the first: what needs no page to be looked at."""
-    raw = (await log.snapshot(STATE, partition)).get(META)
+class Plans(NamedTuple):
+    """What a partition's tracker had read when it was last made durable."""
+
+    next_offset: int
+    version: int
+    plans: Mapping[str, Plan]
+
+
+async def load_plans(log: Log, partition: int) -> Plans:
+    """The plans as of the last checkpoint (version 0 before the first); no other page is looked at."""
+    snapshot = await log.snapshot(STATE, partition)
     with _named(partition):
-        meta: Mapping[str, Any] = {} if raw is None else _meta_of(raw)["tracker"]
-        return meta
+        if META not in snapshot:
+            return Plans(0, 0, {})
+        meta = _meta_of(snapshot[META])
+        version, plans = plans_of(_page(snapshot, PLANS, Place(*meta["pages"][PLANS])))
+        return Plans(meta["next_offset"], version, plans)
 
 
 async def load(log: Log, partition: int, partition_of: Callable[[str], int]) -> Tracker:

@@ -13,7 +13,7 @@ from stream import wire
 from stream.core.model import Plans
 from stream.core.plan import Plan
 from stream.ports import DELTAS, Log, Message
-from stream.runtime.checkpoint import load_meta
+from stream.runtime.checkpoint import load_plans
 
 
 class InForce(NamedTuple):
@@ -50,10 +50,9 @@ async def apply(log: Log, plans: Mapping[str, Plan]) -> int:
 
 async def _newest(log: Log, partition: int) -> InForce:
     """What the tracker's state has, or a newer record that it has not read yet."""
-    meta = await load_meta(log, partition)
-    plans = {name: Plan.from_json(name, plan) for name, plan in meta.get("plans", {}).items()}
-    newest = InForce(meta.get("plans_version", 0), plans)
-    start, end = meta.get("next_offset", 0), (await log.bounds(DELTAS, partition))[1]
+    start, version, plans = await load_plans(log, partition)
+    newest = InForce(version, plans)
+    end = (await log.bounds(DELTAS, partition))[1]
     if start >= end:
         return newest
     decoder = wire.Decoder()

@@ -58,8 +58,9 @@ class Ran:
         """The last durable state, told in a form that does not depend on how it came about."""
         tracker = restored(self.state).tracker
         views = {name: tracker.service(name) for name in sorted(tracker.names())}
-        meta = {name: value for name, value in tracker.meta().items() if name in ("next_offset", "plans", "marks")}
-        return meta | {name: view and view.to_json() for name, view in views.items()}
+        plans = {name: plan.to_json() for name, plan in tracker.plans.items()}
+        whole: dict[str, Any] = {"next_offset": tracker.next_offset, "plans": plans, "marks": tracker.marks}
+        return whole | {name: view and view.to_json() for name, view in views.items()}
 
 
 def latest(state: dict[bytes, bytes], messages: Iterable[Message]) -> dict[bytes, bytes]:

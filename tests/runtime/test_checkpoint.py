@@ -10,9 +10,10 @@ import orjson
 import pytest
 
 from stream.core.errors import Corrupt
+from stream.core.storing import plans_page
 from stream.ports import MAX_RECORD_BYTES, STATE
 from stream.runtime.checkpoint import META
-from stream.wire import decode_page
+from stream.wire import decode_page, encode_page
 from tests.runtime.history import HOURLY, Append, history, record, registration, totals
 from tests.runtime.lives import Ran, audit, lives, restored
 from tests.runtime.watched import Torn
@@ -97,7 +98,8 @@ def flipped(snapshot: Snapshot) -> Snapshot:
 
 
 def other_plans(snapshot: Snapshot) -> Snapshot:
-    return with_meta(snapshot, tracker=meta(snapshot)["tracker"] | {"plans": {}})
+    slot, checkpoint, _ = meta(snapshot)["pages"]["plans"]
+    return snapshot | {f"plans/{slot}/0".encode(): encode_page(plans_page(1, {}), checkpoint)}
 
 
 DAMAGES: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
@@ -111,8 +113,8 @@ DAMAGES: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "meta is no object": (lambda s: s | {META: b"[]"}, "meta record is damaged"),
     "meta lacks a field": (lambda s: s | {META: b'{"version":1}'}, "meta record is damaged.*pages"),
     "meta names another offset": (lambda s: with_meta(s, next_offset=1), "disagrees with itself"),
-    "meta names other plans": (other_plans, "page 0 .*kept"),
-    "meta names fewer pages": (lambda s: with_meta(s, pages={}), "pages hold 0 services"),
+    "other plans": (other_plans, "page 0 .*kept"),
+    "meta names fewer pages": (lambda s: with_meta(s, pages={}), "page of plans"),
     "an outbox entry is missing": (lambda s: with_meta(s, outbox=[3, 4]), "outbox entry 3, which is missing"),
     "meta is missing": (lambda s: without(s, META), "no meta record"),
     "of another partition": (lambda s: with_meta(s, tracker=meta(s)["tracker"] | {"partition": 7}), "partition 7"),
