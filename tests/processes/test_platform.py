@@ -41,21 +41,9 @@ SLOW = 3
 )
 async def test_a_limit_is_set(tmp_path: Path, shadow: str, event: str) -> None:
     """A VM that overuses it gets the slow speed on the platform itself; in shadow it is said, and nothing is posted."""
-    words = (
-        "simulator",
-        "--json",
-        "--vms",
-        "3",
-        "--step",
-        "1",
-        "--history",
-        "1",
-        "--truth",
-        "truth.json",
-        "--speed",
-        "2",
-    )
-    async with telling(tmp_path, *words) as simulator:
+    world = ("--vms", "3", "--step", "1", "--history", "1", "--speed", "2", "--truth", "truth.json")
+    quick = ("--knob", "task_ms=1000", "--knob", "task_absent_ms=0")  # a task of the platform takes 20 s otherwise
+    async with telling(tmp_path, "simulator", "--json", *world, *quick) as simulator:
         address = await simulator.object()
         token = tmp_path / "vm1.token"
         token.touch(mode=0o600)
