@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from importlib import import_module
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import click
 
 from stream import __version__
-from stream.cli.base import Failure, Group, examples, shared_options
+from stream.cli.base import Failure, Group, WrongUse, examples, shared_options
 from stream.cli.logs import configure_logs
 
 
@@ -76,9 +77,21 @@ def main() -> None:
     """Entry point of `quota-stream`."""
     configure_logs("info")
     try:
+        if strange := [one for one in sys.argv[1:] if not _is_utf8(one)]:
+            WrongUse(f"{strange[0]!r} is not UTF-8; write it in that encoding").show()
+            raise SystemExit(WrongUse.exit_code)
         cli(prog_name="quota-stream")
     except OSError as error:  # what no command maps: standard output that takes no more
         with suppress(OSError):
             Failure(f"{error.filename or 'input or output'}: {error.strerror or error}; mend that and repeat").show()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or else what is left in the buffer fails again at the end
         raise SystemExit(1) from error
+
+
+def _is_utf8(argument: str) -> bool:
+    """Python carries bytes of an argument that are not UTF-8 as halves of characters, which nothing else takes."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

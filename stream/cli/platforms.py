@@ -13,6 +13,7 @@ from stream.adapters.clock import SystemClock
 from stream.cli.adjusting import quantity, system_user
 from stream.cli.base import Group, examples, pass_config, print_json, run
 from stream.cli.reading import instant_text, partition_of, trackers
+from stream.cli.text import printable
 from stream.config.model import Config
 from stream.config.units import SPEED, duration_ms, nearest, shown
 from stream.core.enforced import speed_from_json, speed_to_json
@@ -115,7 +116,7 @@ def import_originals(config: Config, *, why: str) -> None:
     found = dict(_original(config, number, line) for number, line in enumerate(sys.stdin.buffer, 1) if line.strip())
     strangers = run(_import(config, found, why))
     for service in strangers[:MOST_NAMED]:
-        click.echo(f"warning: {service} is not registered; imported all the same", err=True)
+        click.echo(printable(f"warning: {service} is not registered; imported all the same"), err=True)
     if len(strangers) > MOST_NAMED:
         click.echo(f"warning: and {len(strangers) - MOST_NAMED} more", err=True)
     click.echo(f"{len(found)} originals imported")

@@ -144,6 +144,13 @@ def test_output_that_takes_no_more(folder: Path, words: str) -> None:
     assert done.stderr == "error: input or output: No space left on device; mend that and repeat\n"
 
 
+def test_arguments_that_are_no_text(folder: Path) -> None:
+    """Bytes that are not UTF-8 are refused with words."""
+    program = Path(sys.executable).with_name("quota-stream")
+    done = subprocess.run([program, "service", "show", b"vm1/\xff"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "'vm1/\\udcff' is not UTF-8; write it in that encoding\n")
+
+
 @pytest.mark.parametrize(
     "words",
     [
