@@ -27,8 +27,8 @@ MAX_BYTES = 1 << 50
 MAX_DELTA_MS = 400 * 86_400_000
 """Longest interval of one delta; a longer one is a dead letter."""
 
-MAX_INSTANT = 1 << 48
-"""No instant lies after this one (year 10889) nor before 0."""
+MAX_INSTANT = 253_402_300_800_000 - 1
+"""No instant lies after this one, the last of the year 9999 (UTC), nor before 0."""
 
 MAX_AHEAD_MS = 3_600_000
 """Default of `max_ahead`: how far after its append time a record may speak of."""

@@ -10,7 +10,7 @@ Json: TypeAlias = dict[str, Any]
 
 MAX_AHEAD_MS = 3_600_000
 MOST_BYTES = 1 << 50
-LAST_INSTANT = 1 << 48
+LAST_INSTANT = 253_402_300_800_000 - 1
 LONGEST_DELTA_MS = 400 * 86_400_000
 DELTA = ("service", "start", "end", "in", "out")
 
