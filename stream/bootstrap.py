@@ -237,8 +237,8 @@ def collecting(parts: Parts, listings: Mapping[str, Listings], stop: asyncio.Eve
     async def known(number: int) -> Iterable[Counted]:
         return (await load(parts.log, number, parts.partition_of)).counted()
 
-    async def report(number: int, compared: Sequence[Comparison]) -> None:
-        await parts.log.append(STATE, number, comparison_records(compared))
+    async def report(number: int, compared: Sequence[Comparison], gone: Sequence[str]) -> None:
+        await parts.log.append(STATE, number, comparison_records(compared, gone))
 
     sources = [make_source(parts.config, platform, listings[name]) for name, platform in parts.platforms.items()]
     collector = Collector(
@@ -270,9 +270,12 @@ def enforcing(parts: Parts, listings: Mapping[str, Listings], stop: asyncio.Even
     return work("enforcer", parts.log, enforcer.serve, stop, parts.random)
 
 
-def comparison_records(compared: Sequence[Comparison]) -> list[Message]:
-    """The daily comparisons, one compacted record a service, beside the pages of `quota.state`."""
-    return [Message(f"comparison/{one.service}".encode(), orjson.dumps(one._asdict())) for one in compared]
+def comparison_records(compared: Sequence[Comparison], gone: Sequence[str]) -> list[Message]:
+    """The daily comparisons, one compacted record a service, beside the pages of `quota.state`; none of who is gone."""
+    return [
+        *(Message(f"comparison/{one.service}".encode(), orjson.dumps(one._asdict())) for one in compared),
+        *(Message(f"comparison/{service}".encode(), None) for service in gone),
+    ]
 
 
 async def bring_plans(parts: Parts) -> None:

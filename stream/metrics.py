@@ -32,7 +32,8 @@ class TrackerMetrics:
         """Those of this process, by partition: to look at."""
         self._restored = asyncio.Event()
         self._counted: dict[tuple[int, str], int] = {}
-        self._undurable_since: dict[int, int] = {}
+        self._undurable: dict[int, tuple[int, int]] = {}
+        """By partition: since when (ms) something that was counted is not durable, and up to which offset it was."""
         self._totals = Counter(
             "quota_stream_tracker_events",
             "What trackers made of their input since they took over: deltas by outcome, bytes by outcome (`*_bytes`), "
@@ -86,12 +87,15 @@ class TrackerMetrics:
     def restored(self, partition: int, tracker: Tracker) -> None:
         self.trackers[partition] = tracker
         self._restored.set()
-        self._undurable_since.pop(partition, None)
+        _, offset = self._undurable.get(partition, (0, 0))
+        if tracker.next_offset >= offset:  # otherwise the same waits again, for as long as it has waited already
+            self._undurable.pop(partition, None)
         for outcome in tracker.counters:
             self._counted[partition, outcome] = tracker.counters[outcome]
 
     def applied(self, partition: int, tracker: Tracker, fetched_at_ms: int) -> None:
-        self._undurable_since.setdefault(partition, self._clock.now())
+        since, offset = self._undurable.get(partition, (self._clock.now(), 0))
+        self._undurable[partition] = since, max(offset, tracker.next_offset)
         self._lag_seconds.labels(str(partition)).set(max(0, self._clock.now() - fetched_at_ms) / 1000)
         for outcome, total in tracker.counters.items():
             before = self._counted.get((partition, outcome), 0)
@@ -101,7 +105,7 @@ class TrackerMetrics:
 
     def checkpointed(self, partition: int, seconds: float, records: int) -> None:
         self._checkpoint_seconds.observe(seconds)
-        self._undurable_since.pop(partition, None)
+        self._undurable.pop(partition, None)
 
     def decided(self, outcome: Decision | QuotaWarning) -> None:
         if isinstance(outcome, QuotaWarning):
@@ -148,7 +152,7 @@ class TrackerMetrics:
         return {}
 
     def _checkpoint_age_s(self) -> float:
-        return max((self._clock.now() - at for at in self._undurable_since.values()), default=0) / 1000
+        return max((self._clock.now() - since for since, _ in self._undurable.values()), default=0) / 1000
 
 
 class CollectionMetrics:
@@ -204,6 +208,7 @@ class CollectionMetrics:
             ["platform", "partition"],
             registry=registry,
         )
+        self._month_differences: dict[tuple[str, int], dict[str, int]] = {}
 
     def published(self, platform: str, deltas: int) -> None:
         self._published.labels(platform).inc(deltas)
@@ -232,9 +237,13 @@ class CollectionMetrics:
     def alarm(self, platform: str, alarm: str, raised: bool) -> None:
         self._alarms.labels(platform, alarm).set(raised)
 
-    def compared(self, platform: str, partition: int, compared: Sequence[Comparison]) -> None:
-        difference = sum(one.theirs_in + one.theirs_out - one.ours_in - one.ours_out for one in compared)
-        self._month_difference.labels(platform, str(partition)).set(difference)
+    def compared(self, platform: str, partition: int, compared: Sequence[Comparison], gone: Sequence[str] = ()) -> None:
+        newest = self._month_differences.setdefault((platform, partition), {})
+        for one in compared:
+            newest[one.service] = one.theirs_in + one.theirs_out - one.ours_in - one.ours_out
+        for service in gone:
+            newest.pop(service, None)
+        self._month_difference.labels(platform, str(partition)).set(sum(newest.values()))
 
 
 class EnforcementMetrics:

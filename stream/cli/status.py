@@ -49,6 +49,8 @@ class Status:
     switches: Mapping[str, Switch] = field(default_factory=dict)
     plans_versions: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What one should know and need not mend."""
 
     def add(self, tracker: Tracker) -> None:
         self.population.update(tracker.population())
@@ -65,6 +67,7 @@ class Status:
             "platforms": {name: {"braked": it.braked, "released": it.released} for name, it in self.switches.items()},
             "plans_versions": self.plans_versions,
             "problems": self.problems,
+            "notes": self.notes,
         }
 
 
@@ -101,6 +104,8 @@ def _print(config: Config, found: Status) -> None:
     click.echo()
     if config.shadow and config.platforms:
         click.echo("shadow: decisions are made and nothing is changed on a platform")
+    for note in found.notes:
+        click.echo(printable(note))
     for problem in found.problems:
         click.echo(f"{click.style('problem:', fg='red')} {printable(problem)}")
     if not found.problems:
@@ -154,9 +159,7 @@ async def _plans(log: Log, config: Config, found: Status) -> AsyncIterator[str]:
 async def _enforcement(log: Log, config: Config, found: Status) -> AsyncIterator[str]:
     found.switches = await switches(log)
     for name, switch in found.switches.items():
-        if switch.released:
-            yield f"{name}: released, nothing is enforced; `quota-stream platform allow {name}` begins again"
-        elif switch.braked:
+        if switch.braked and not switch.released:
             yield f"{name}: too many would be slowed at once; look at them, then `quota-stream platform allow {name}`"
     pending: list[str] = []
     standing: Counter[tuple[str, str]] = Counter()
@@ -168,6 +171,14 @@ async def _enforcement(log: Log, config: Config, found: Status) -> AsyncIterator
             for trouble, services in troubles.items():
                 standing[name, trouble] += services.services
                 some[name, trouble] += services.some
+    for name in [name for name, switch in found.switches.items() if switch.released]:
+        if count := standing[name, "unreturned"]:
+            yield f"{name}: released; {count} not yet returned: {', '.join(some[name, 'unreturned'][:MOST_SHOWN])}"
+        else:
+            found.notes.append(
+                f"{name}: released, all is returned and nothing is enforced; "
+                f"`quota-stream platform allow {name}` begins again"
+            )
     for (name, trouble), services_count in standing.items():
         if services_count and trouble in TROUBLES:
             named = ", ".join(some[name, trouble][:MOST_SHOWN])

@@ -17,7 +17,7 @@ from stream import wire
 from stream.core.errors import Unavailable
 from stream.core.view import Counted
 from stream.ports import Clock, Log
-from stream.runtime.comparison import Comparison, MonthSums
+from stream.runtime.comparison import Comparison, MonthSums, Noted
 from stream.runtime.poller import Poller
 from stream.runtime.publisher import Publisher
 from stream.runtime.source import PollerObserver, Source
@@ -31,15 +31,15 @@ KNOWN_DEADLINE_S = 60.0
 Known: TypeAlias = Callable[[int], Awaitable[Iterable[Counted]]]
 """The services of a partition as its last checkpoint has them.  Raises Unavailable or Corrupt."""
 
-Report: TypeAlias = Callable[[int, Sequence[Comparison]], Awaitable[None]]
-"""Where the daily comparisons of a partition go.  Raises Unavailable."""
+Report: TypeAlias = Callable[[int, Sequence[Comparison], Sequence[str]], Awaitable[None]]
+"""Where the daily comparisons of a partition go, and which services' are to be forgotten.  Raises Unavailable."""
 
 
 class CollectorObserver(PollerObserver, Protocol):
     """What metrics want to know of the collector."""
 
-    def compared(self, platform: str, partition: int, compared: Sequence[Comparison]) -> None:
-        """The day's comparison of all services of a platform in a partition."""
+    def compared(self, platform: str, partition: int, compared: Sequence[Comparison], gone: Sequence[str] = ()) -> None:
+        """The newest comparisons of some services of a platform in a partition; those that are gone have none."""
         ...
 
 
@@ -90,7 +90,7 @@ class Collector:
     async def serve(self, partition: int, stop: asyncio.Event) -> None:
         """Collect for one partition until `stop` is set."""
         known = await self._read(partition)
-        tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(self._refresh(partition))]
+        tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(self._refresh(partition, known))]
         for poller in self.pollers:
             publisher = Publisher(self._log, partition, poller.name, self._random, self._observer)
             poller.take(partition, known, publisher)
@@ -104,9 +104,9 @@ class Collector:
                 poller.release(partition)
             await _cancel(tasks)
 
-    async def _refresh(self, partition: int) -> None:
+    async def _refresh(self, partition: int, known: Sequence[Counted]) -> None:
         """Look at the state again every hour: for what it lacks, and for what has become final."""
-        months = [MonthSums(poller.calendar) for poller in self.pollers]
+        months = [MonthSums(poller.calendar, _of(poller, known)) for poller in self.pollers]
         while True:
             await asyncio.sleep(REFRESH_S)
             as_of = self._clock.now()
@@ -116,24 +116,29 @@ class Collector:
                 log.warning("collector.state_unread", partition=partition, cause=str(error))
                 continue
             for poller, sums in zip(self.pollers, months, strict=True):
-                ours = [counted for counted in known if counted.service.startswith(poller.name + "/")]
+                ours = _of(poller, known)
                 poller.refresh(partition, ours, as_of)
-                grown = sums.note(ours, as_of)
-                if grown and poller.source.settings.month_check:
-                    await self._compare(partition, poller, sums, grown)
+                noted = sums.note(ours, as_of)
+                if (noted.grown or noted.gone) and poller.source.settings.month_check:
+                    await self._compare(partition, poller, sums, noted)
 
-    async def _compare(self, partition: int, poller: Poller, sums: MonthSums, grown: Sequence[str]) -> None:
-        compared = await sums.compare(poller.source.platform, grown)
-        self._observer.compared(poller.name, partition, compared)
+    async def _compare(self, partition: int, poller: Poller, sums: MonthSums, noted: Noted) -> None:
+        compared = await sums.compare(poller.source.platform, noted.grown)
+        self._observer.compared(poller.name, partition, compared, noted.gone)
         if self._report is not None:
             try:
-                await self._report(partition, compared)
+                await self._report(partition, compared, noted.gone)
             except (Unavailable, TimeoutError) as error:
                 log.warning("month.not_reported", platform=poller.name, partition=partition, cause=str(error))
 
     async def _read(self, partition: int) -> list[Counted]:
         async with asyncio.timeout(KNOWN_DEADLINE_S):
             return list(await self._known(partition))
+
+
+def _of(poller: Poller, known: Sequence[Counted]) -> list[Counted]:
+    """Those of its platform."""
+    return [counted for counted in known if counted.service.startswith(poller.name + "/")]
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

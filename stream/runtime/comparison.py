@@ -36,6 +36,15 @@ class Comparison(NamedTuple):
     theirs_out: int
 
 
+class Noted(NamedTuple):
+    """What a look at the state comes to, by service."""
+
+    grown: list[str]
+    """Those whose sum has grown: to be compared."""
+    gone: list[str]
+    """Those that were known at the look before."""
+
+
 @dataclass(slots=True)
 class _Sum:
     """What was counted in `[start, end)`."""
@@ -49,16 +58,17 @@ class _Sum:
 class MonthSums:
     """This month's final anchors of each service, added up as the tracker's state shows them."""
 
-    def __init__(self, calendar: Calendar) -> None:
+    def __init__(self, calendar: Calendar, known: Iterable[Counted]) -> None:
         self._calendar = calendar
+        self._names = {counted.service for counted in known}
         self._sums: dict[str, _Sum] = {}
 
-    def note(self, known: Sequence[Counted], now: int) -> list[str]:
-        """Take over what has become final; returns the services whose sum has grown.  Drops those not known."""
+    def note(self, known: Sequence[Counted], now: int) -> Noted:
+        """Take over what has become final, and drop what is not known any more."""
         grown = [counted.service for counted in known if self._take_over(counted, now)]
-        names = {counted.service for counted in known}
-        self._sums = {name: month for name, month in self._sums.items() if name in names}
-        return grown
+        former, self._names = self._names, {counted.service for counted in known}
+        self._sums = {name: month for name, month in self._sums.items() if name in self._names}
+        return Noted(grown, sorted(former - self._names))
 
     async def compare(self, platform: Platform, services: Iterable[str]) -> list[Comparison]:
         """Ask the platform for each, one after another; what it does not tell is left out."""

@@ -48,7 +48,8 @@ class Tenure:
         self._since = {name: site.tick() for name, site in sites.items()}  # no list of before the take-over is used
         self._hurry = {name: asyncio.Event() for name in sites}  # set: do not wait for the next comparison
         self._obeyed: int | None = None
-        self._standing: dict[str, dict[str, Standing]] = {}
+        standing = ledger.switches.standing
+        self._standing = {name: standing[name] for name in sites if name in standing}  # until it is compared anew
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -123,10 +124,18 @@ class Tenure:
                 site.brake.open(control.until or 0)
                 await self._ledger.set_switch(site.name, Switch(allowed_until=control.until or 0))
             case "release":
-                await self._ledger.set_switch(site.name, replace(switch, released=True))
+                self._expect_returns(site)
+                switches = self._ledger.switches.with_switch(site.name, replace(switch, released=True))
+                await self._ledger.set_switches(replace(switches, standing=dict(self._standing)))
             case "original":
                 await self._obey_original(site, control)
         self._hurry[site.name].set()
+
+    def _expect_returns(self, site: Site) -> None:
+        """Until the platform is looked at, whatever we have touched counts as not yet returned."""
+        touched = [one.name for one in self._services.values() if one.site is site and one.state is not None]
+        unreturned = Standing(len(touched), tuple(touched[:MOST_NAMED]))
+        self._standing[site.name] = {**self._standing.get(site.name, {}), "unreturned": unreturned}
 
     async def _obey_original(self, site: Site, control: Control) -> None:
         service = self._service(control.service or "")
@@ -196,6 +205,8 @@ class Tenure:
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
             if service.busy:
+                if released and service.state is not None:
+                    troubled.setdefault("unreturned", []).append(service.name)
                 continue
             verdict = self._errands.look(service, seen)
             for trouble in _troubles(service, verdict, released):

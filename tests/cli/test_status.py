@@ -137,11 +137,25 @@ def test_a_platform_in_trouble() -> None:
         "configuration or `quota-stream platform originals import`: vm1/5, vm1/6",
         f"vm1/1: asked for 10 Mbit/s at {instant_text(asked.at)}, not shown (failed)",
     ]
-    released = Switches(platforms={"vm1": Switch(released=True, braked=True)})
-    append(ENFORCEMENTS, 1, [Message(b"@enforcer", json.dumps(released.to_json()).encode())])
-    assert "vm1: released, nothing is enforced; `quota-stream platform allow vm1` begins again" in problems()
     Path("quota-stream.yaml").write_text(f"shadow: true\n{CONFIG}{PLATFORM}")
     assert "shadow: decisions are made and nothing is changed on a platform" in call("status", status=1).stdout
+
+
+def test_a_release_comes_to_its_end() -> None:
+    """A problem while anything is left to be given back, then a note with exit status 0."""
+
+    def release(*unreturned: str) -> None:
+        standing = {"vm1": {"unreturned": Standing(len(unreturned), unreturned)}}
+        released = Switches(platforms={"vm1": Switch(released=True, braked=True)}, standing=standing)
+        append(ENFORCEMENTS, 1, [Message(b"@enforcer", json.dumps(released.to_json()).encode())])
+
+    call("plans", "apply")
+    release("vm1/1", "vm1/2")
+    assert problems() == ["vm1: released; 2 not yet returned: vm1/1, vm1/2"]
+    release()
+    assert problems(0) == []
+    returned = "vm1: released, all is returned and nothing is enforced; `quota-stream platform allow vm1` begins again"
+    assert call("status").stdout.splitlines()[-2:] == [returned, "no problems"]
 
 
 def test_hostile_names(folder: Path) -> None:

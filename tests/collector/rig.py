@@ -74,6 +74,7 @@ class Seen:
     reads: list[tuple[str, Outcome]] = field(default_factory=list)
     alarms: list[tuple[str, Alarm, bool]] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     deltas: int = 0
     failed_appends: int = 0
 
@@ -92,8 +93,9 @@ class Seen:
     def alarm(self, platform: str, alarm: Alarm, raised: bool) -> None:
         self.alarms.append((platform, alarm, raised))
 
-    def compared(self, platform: str, partition: int, compared: Sequence[Comparison]) -> None:
+    def compared(self, platform: str, partition: int, compared: Sequence[Comparison], gone: Sequence[str] = ()) -> None:
         self.comparisons.extend(compared)
+        self.gone.extend(gone)
 
 
 class Site:

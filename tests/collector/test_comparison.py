@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from stream.adapters.clock import WarpClock
 from stream.adapters.memory import MemoryLog
+from stream.bootstrap import comparison_records
+from stream.metrics import Metrics
 from stream.runtime.comparison import Comparison
-from tests.collector.rig import Site, collecting, everything, local, warped
+from tests.collector.rig import HOUR, Site, collecting, everything, local, warped
 
 
 def test_the_month_is_compared_once_a_day() -> None:
@@ -19,7 +21,8 @@ def test_the_month_is_compared_once_a_day() -> None:
         site.world.populate(3, since=local("2026-03-10"))
         reported: list[Comparison] = []
 
-        async def report(partition: int, compared: Sequence[Comparison]) -> None:
+        async def report(partition: int, compared: Sequence[Comparison], gone: Sequence[str]) -> None:
+            assert not gone
             reported.extend(compared)
 
         async with collecting(clock, log, site, report=report) as (_, seen):
@@ -53,5 +56,49 @@ def test_a_platform_that_does_not_tell_is_no_trouble() -> None:
             site.app.faults.inject("server_error", call=f"/{machines[0]}/metrics", since=local("2026-03-16T11:00"))
             await asyncio.sleep(86400)
         assert [one.service for one in seen.comparisons] == [*(f"vm1/{id}" for id in machines), f"vm1/{machines[1]}"]
+
+    warped(main, "2026-03-15T10:02:30")
+
+
+def test_who_is_gone_is_forgotten() -> None:
+    """Once a service is deregistered, its record is removed, also when an earlier life had written it."""
+
+    async def main(clock: WarpClock) -> None:
+        site, log = Site(clock, gone_after_ms=HOUR), MemoryLog(clock)
+        site.world.populate(3, since=local("2026-03-10"))
+        machine = site.world.machines()[0].id
+        async with collecting(clock, log, site):
+            await asyncio.sleep(3600)
+        forgotten: list[str] = []
+
+        async def report(partition: int, compared: Sequence[Comparison], gone: Sequence[str]) -> None:
+            forgotten.extend(gone)
+
+        async with collecting(clock, log, site, report=report) as (_, seen):
+            await asyncio.sleep(600)
+            site.world.delete(machine)
+            await asyncio.sleep(4 * 3600)
+        assert forgotten == seen.gone == [f"vm1/{machine}"]
+        (record,) = comparison_records([], forgotten)
+        assert (record.key, record.value) == (f"comparison/vm1/{machine}".encode(), None)
+
+    warped(main, "2026-03-15T10:02:30")
+
+
+def test_the_difference_is_that_of_all_services() -> None:
+    """Also of those that were compared an hour before; not of those that are gone."""
+
+    async def main(clock: WarpClock) -> None:
+        metrics = Metrics(clock)
+
+        def difference() -> float | None:
+            labels = {"platform": "vm1", "partition": "0"}
+            return metrics.registry.get_sample_value("quota_stream_month_difference_bytes", labels)
+
+        metrics.collection.compared("vm1", 0, [Comparison("vm1/1", 0, 1, 0, 0, 3, 4)])
+        metrics.collection.compared("vm1", 0, [Comparison("vm1/2", 0, 1, 0, 0, 10, 0)])
+        assert difference() == 17
+        metrics.collection.compared("vm1", 0, [Comparison("vm1/2", 0, 2, 0, 0, 20, 0)], ["vm1/1"])
+        assert difference() == 20
 
     warped(main, "2026-03-15T10:02:30")
