@@ -20,6 +20,7 @@ from stream.core.adjusting import adjust
 from stream.core.batches import Group, resolve
 from stream.core.counting import Delta, Tally
 from stream.core.errors import Corrupt, Rejected
+from stream.core.folding import MOST_TOLD, folded
 from stream.core.model import (
     Adjustment,
     DeadLetter,
@@ -126,10 +127,7 @@ class Tracker:
     def _count(self, deltas: Deltas) -> None:
         resolved = resolve(self._services, deltas.names)
         if len(resolved.unknown):
-            names = deltas.names.strings() if isinstance(deltas.names, Names) else deltas.names
-            for place in resolved.unknown.tolist():
-                refusal = enrolling.unknown(names[place], self.partition, self._partition_of)
-                self._reject(_position(deltas, place), refusal, _element(deltas, place, names[place]))
+            self._reject_unknown(deltas, resolved.unknown.tolist())
         found: list[tuple[int, Decision | QuotaWarning]] = []
         for groups in resolved.rounds:
             for group in groups:
@@ -140,6 +138,16 @@ class Tracker:
                 self._services.carry()
         found.sort(key=lambda each: each[0])
         self._outcomes += [outcome for _, outcome in found]
+
+    def _reject_unknown(self, deltas: Deltas, places: list[int]) -> None:
+        """Each of the first, then the rest as one; but all of those that are records of their own."""
+        names = deltas.names.strings() if isinstance(deltas.names, Names) else deltas.names
+        told = MOST_TOLD if isinstance(deltas.offset, int) else len(places)
+        for place in places[: told + 1]:
+            refusal = enrolling.unknown(names[place], self.partition, self._partition_of)
+            if len(places) > told and place == places[told]:
+                refusal = folded(len(places) - told, refusal)
+            self._reject(_position(deltas, place), refusal, _element(deltas, place, names[place]))
 
     def _count_columns(self, deltas: Deltas, group: Group) -> list[tuple[int, Taken]]:
         """Counts what can be counted by columns, and returns the rest."""
@@ -188,6 +196,9 @@ class Tracker:
     def _deregister(self, event: Deregistration) -> None:
         row = self._services.names.row(event.service)
         if row < 0:
+            owner = self._partition_of(event.service)
+            if owner != self.partition:
+                raise enrolling.wrong_partition(event.service, self.partition, owner)
             self._tally.add("deregistrations_repeated")
             return
         taken = self._services.take(row)

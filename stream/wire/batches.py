@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 
 from stream.core.errors import Rejected
+from stream.core.folding import MOST_TOLD, folded
 from stream.core.model import MAX_INSTANT, Deltas, Malformed, Position, Record
 from stream.wire.columns import Elements, array, integers, sound
 from stream.wire.documents import cut, keys_differ
@@ -97,7 +98,10 @@ def _flat(text: bytes) -> dict[str, Any] | None:
 
 
 def thorough(record: Record, document: dict[str, Any], latest: int) -> list[Deltas | Malformed]:
-    """The sound elements, and each of the others with what is wrong with it.  Raises Rejected if it is no batch."""
+    """The sound elements, and what is wrong with the others: each of the first, then the rest as one.
+
+    Raises Rejected if it is no batch.
+    """
     elements = _elements(document, latest)
     backfill = flag(document, "backfill")
     refusals = elements.refusals()
@@ -105,7 +109,11 @@ def thorough(record: Record, document: dict[str, Any], latest: int) -> list[Delt
     events: list[Deltas | Malformed] = []
     if kept:
         events.append(_deltas(record, document, elements, kept, backfill))
-    for index, refusal in refusals.items():
+    for told, (index, refusal) in enumerate(refusals.items()):
+        if told == MOST_TOLD:
+            refusal = folded(len(refusals) - MOST_TOLD, refusal)
+        elif told > MOST_TOLD:
+            break
         value = _element(elements, index, backfill)
         events.append(Malformed(Position(record.offset, index), refusal.reason, refusal.cure, cut(value)))
     return events

@@ -123,5 +123,5 @@ def _refusal(service: Any, start: Any, end: Any, in_: Any, out: Any, latest: int
             )
         not_ahead(end, "end", latest)
     except Rejected as refusal:
-        return refusal
+        return refusal.with_traceback(None)  # whose frames would hold much memory for many
     return None

@@ -582,3 +582,31 @@ class TestQuestions:
             assert len(list(feed.tracker.names())) == 290 + extra
             feed.register(service=f"vm1/new{extra}")
             assert feed.tracker.meta()["rows"] == 2000
+
+
+class TestManyRejected:
+    def test_many_unknown_elements_are_told_together(self) -> None:
+        """A hundred of one record have a letter each, the rest one; the record's offset and its index lead there."""
+        feed, many = Feed(), 5000
+        feed.batch([f"vm1/{number}" for number in range(many)], [T0] * many, [T0 + 1] * many, [0] * many, [0] * many)
+        assert [letter.position.index for letter in feed.letters] == list(range(101))
+        assert feed.letters[-1].reason.startswith(
+            "many elements are rejected: 4900 more of this record, the first because not registered: vm1/100"
+        )
+        assert "traffic.deltas" in feed.letters[-1].cure
+
+    def test_records_of_their_own_are_told_each(self) -> None:
+        """Single deltas that came next to each other."""
+        feed, many = Feed(), 300
+        zeros, offsets = np.zeros(many, np.int64), np.arange(many) + 5
+        names = [f"vm1/{number}" for number in range(many)]
+        feed.apply(Deltas(names, zeros, zeros + 1, zeros, zeros, offsets, index=zeros))
+        assert [letter.position.offset for letter in feed.letters] == offsets.tolist()
+
+    def test_a_wrong_partition_is_told(self) -> None:
+        """Of deregistrations and adjustments as of all else."""
+        feed = Feed()
+        feed.deregister("elsewhere/1")
+        feed.adjust("credit", service="elsewhere/1", bytes=5)
+        assert [letter.reason.partition(":")[0] for letter in feed.letters] == ["wrong partition"] * 2
+        assert all("murmur2" in letter.cure for letter in feed.letters)

@@ -135,6 +135,8 @@ class Partition:
 
     def _deregister(self, name: str, at: int) -> None:
         service = self.services.pop(name, None)
+        if service is None and self.partition_of(name) != self.number:
+            raise Refused("wrong partition")
         if service is not None:
             service.decide("deregistered", max(at, service.time or 0), speed=(None, None))
 

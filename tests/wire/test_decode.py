@@ -363,3 +363,13 @@ def test_offsets_may_have_gaps() -> None:
     """Each gathered delta keeps the offset of its own record."""
     events = Decoder().decode([Record(offset, NOW, None, orjson.dumps(DELTA)) for offset in (3, 9, 10)])
     assert [row[5] for row in all_rows(events)] == [3, 9, 10]
+
+
+def test_many_bad_elements_are_told_together() -> None:
+    """A hundred of one record have a letter each, the rest one."""
+    many = 5000
+    batch = {"type": "batch", "start": 1, "end": 2, "services": [0] * many, "in": [0] * many, "out": [0] * many}
+    events = decode(batch)
+    assert [event.position.index for event in events] == list(range(101))
+    assert events[-1].reason.startswith("many elements are rejected: 4900 more of this record, the first because ")
+    assert "traffic.deltas" in events[-1].cure
