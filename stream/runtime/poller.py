@@ -168,6 +168,12 @@ class Poller:
                 anchor_day=enrolment.anchor_day, labels=enrolment.labels, at=now,
             )  # fmt: skip
             self._publishers[service.partition].register(message)
+        if changes.kept:
+            cure = f'publish {{"type":"deregistration","service":"{changes.kept[0]}"}}: it is registered anew'
+            log.warning(
+                "services.quota_kept", platform=self.name, services=len(changes.kept), first=changes.kept[0],
+                what="quota and anchor_day stay as they were at the first registration", cure=cure,
+            )  # fmt: skip
         for service in changes.gone:
             log.info("service.gone", platform=self.name, service=service.meter.service)
             message = wire.encode_deregistration(service.meter.service, at=now)

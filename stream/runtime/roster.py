@@ -59,6 +59,8 @@ class Changes(NamedTuple):
     """How many of the known ones the list lacks."""
     is_short: bool
     """So many that the list cannot be believed."""
+    kept: list[str]
+    """Services of which the rules now give another quota or anchor day, which a registration cannot change."""
 
 
 class Roster:
@@ -99,9 +101,11 @@ class Roster:
 
     def compare(self, listing: Listing, upto: int, now: int) -> Changes:
         """What changed; the roster has changed accordingly."""
-        registered, present = [], []
+        registered, present, kept = [], [], []
         for machine, enrolment in self._ours(listing):
             service = self.services.get(machine.service)
+            if service is not None and _differs(service.enrolment, enrolment):
+                kept.append(machine.service)
             if self._enrol(machine.service, service, enrolment, upto, now):
                 registered.append(self.services[machine.service])
             service = self.services.get(machine.service)
@@ -118,7 +122,7 @@ class Roster:
         least = min(FEW_ABSENT + 1, len(self.services))
         is_short = len(lacking) >= least and len(lacking) > MOST_ABSENT * len(self.services)
         gone = [] if is_short else list(self._depart(lacking, now))
-        return Changes(registered, gone, present, len(lacking), is_short)
+        return Changes(registered, gone, present, len(lacking), is_short, kept)
 
     def _ours(self, listing: Listing) -> Iterator[tuple[Machine, Enrolment | None]]:
         """The machines of our partitions; rules are only asked again about those that changed."""
@@ -179,3 +183,10 @@ class Roster:
             self._calendar, service=name, place=next(self._places), plans=enrolment.plans,
             anchor_day=enrolment.anchor_day, upto=upto,
         )  # fmt: skip
+
+
+def _differs(known: Enrolment, wanted: Enrolment | None) -> bool:
+    """In what stays as it was when the service was first registered."""
+    if wanted is None or not wanted.plans:
+        return False
+    return (wanted.quota, wanted.anchor_day) != (known.quota, known.anchor_day)

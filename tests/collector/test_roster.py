@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+import structlog
 
 from stream.adapters.clock import WarpClock
 from stream.adapters.memory import MemoryLog
 from stream.ports import Machine
-from stream.runtime.enrolment import Enrolment
+from stream.runtime.enrolment import Enrolment, Match
 from stream.simulator import Knobs
 from tests.collector.book import Book
 from tests.collector.rig import HOUR, STEP, Seen, Site, book_of, collecting, everything, local, warped
@@ -217,6 +218,28 @@ def test_few_services_may_go_as_well(known: int, absent: int, gone: int) -> None
             await asyncio.sleep(2 * 3600)
         assert len((await book_of(log)).gone) == gone
         assert bool(seen.alarms) == (gone == 0)
+
+    warped(main, START)
+
+
+def test_a_quota_that_cannot_be_changed_is_told_once() -> None:
+    """Another quota in the rules does not reach a known service: one warning for all of them, with the cure."""
+
+    def match(quota: int) -> Match:
+        return lambda machine: Enrolment(("hour",), quota=quota)
+
+    async def main(clock: WarpClock) -> None:
+        site, log = Site(clock, match=match(5)), MemoryLog(clock)
+        site.world.populate(3, since=local("2026-03-10"))
+        async with collecting(clock, log, site):
+            await asyncio.sleep(1800)
+        site.match = match(6)
+        with structlog.testing.capture_logs() as lines:
+            async with collecting(clock, log, site):
+                await asyncio.sleep(1800)
+        (told,) = [line for line in lines if line["event"] == "services.quota_kept"]
+        assert told["services"] == 3
+        assert f'"type":"deregistration","service":"{told["first"]}"' in told["cure"]
 
     warped(main, START)
 

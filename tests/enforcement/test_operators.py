@@ -7,7 +7,9 @@ import structlog
 from stream.core.brake import BrakeRule
 from stream.core.enforced import Switch
 from stream.core.speed import ORIGINAL
+from stream.ports import ENFORCEMENTS
 from stream.runtime import controls
+from stream.runtime.ledger import read
 from tests.enforcement.speeds import mbit
 from tests.enforcement.world import World, live
 
@@ -170,6 +172,40 @@ def test_what_no_longer_wants_to_be_slowed_does_not_wait_any_more() -> None:
         await world.decided(ONE, ORIGINAL)
         await world.quiet(301)
         assert world.observed.standings[0] == {}
+
+    live(scenario)
+
+
+def test_what_a_release_has_not_returned_is_noted() -> None:
+    """From the instant at which it is in force, also over a restart, until the platform shows all originals."""
+
+    async def unreturned(world: World) -> int:
+        _, switches = read(await world.log.snapshot(ENFORCEMENTS, 0))
+        noted = switches.standing.get("vm1", {}).get("unreturned")
+        return noted.services if noted else 0
+
+    async def scenario(world: World) -> None:
+        async def is_released() -> bool:
+            return (await controls.switches(world.log)).get("vm1", Switch()).released
+
+        for number in range(3):
+            await world.registered(f"vm1/{number}", mbit(1000), mbit(10))
+        world.start()
+        await world.until(lambda: slowed(world) == 3)
+        await world.quiet(10)
+        world.platform.down = True
+        await controls.release(world.log, "vm1", at=world.clock.now(), by="anna")
+        await world.until(is_released)
+        assert await unreturned(world) == 3
+        await world.quiet(3600)
+        assert await unreturned(world) == 3
+        await world.restart()
+        await world.quiet(3600)
+        assert await unreturned(world) == 3
+        world.platform.down = False
+        await world.until(lambda: slowed(world) == 0, within_s=900)
+        await world.quiet(601)
+        assert await unreturned(world) == 0
 
     live(scenario)
 
