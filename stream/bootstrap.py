@@ -221,7 +221,9 @@ def make_site(parts: Parts, platform: Platform, listings: Listings) -> Site:
 def tracking(parts: Parts, stop: asyncio.Event, until: Mapping[int, int] | None = None) -> Coroutine[Any, Any, None]:
     """The trackers of the assigned partitions; with `until` each ends when it has read up to that offset."""
     settings = partition.TrackerSettings(
-        checkpoint_every_s=parts.config.checkpoint / 1000, max_ahead_ms=parts.config.max_ahead
+        checkpoint_every_s=parts.config.checkpoint / 1000,
+        max_ahead_ms=parts.config.max_ahead,
+        plans=parts.config.plans,
     )
 
     async def serve(number: int, ended: asyncio.Event) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import structlog
 
 from stream import wire
 from stream.core.model import MAX_AHEAD_MS, Decision, QuotaWarning
+from stream.core.plan import Plan
 from stream.core.tracker import Tracker
 from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Lease, Log, Message, Record
 from stream.runtime.checkpoint import State, restore
 from stream.runtime.deadlines import taken_over
+
+log_ = structlog.get_logger()
 
 APPENDED = "appended"
 """Header of an outcome: append time (ms) of the record that caused it, from which the enforcer measures its latency."""
@@ -23,6 +28,18 @@ IDLE_S = 60.0
 
 RESOLUTION_S = 0.001
 """A timer of the loop may fire so much early: what is left then is no reason to wait again."""
+
+SLICE_BYTES = 256 * 1024
+"""Records that are applied at one go, before others have their turn."""
+
+RECORD_BYTES = 100
+"""What a record weighs besides its value."""
+
+MOST_DEAD_LETTERS = 1000
+"""When more of them wait, a checkpoint is due at once."""
+
+CHUNK = 200
+"""Dead letters that are written at one go."""
 
 RESTORE_S = 300.0
 """How long the log may take to give the whole state."""
@@ -38,6 +55,8 @@ class TrackerSettings:
     deadline_s: float = 30.0
     """For each call on the log; then the task is dropped and takes over anew."""
     max_ahead_ms: int = MAX_AHEAD_MS
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    """The configuration's, if it has any: when others come into force, a warning says so."""
 
 
 class TrackerObserver(Protocol):
@@ -63,6 +82,10 @@ class Due:
         at = asyncio.get_running_loop().time() + delay_s
         self._at = at if self._at is None else min(self._at, at)
 
+    def hasten(self) -> None:
+        """It is due now."""
+        self._at = asyncio.get_running_loop().time()
+
     def clear(self) -> None:
         self._at = None
 
@@ -85,37 +108,53 @@ class Partition:
         self._settings, self._observer = settings, observer
         self._decoder = wire.Decoder(max_ahead_ms=settings.max_ahead_ms)
         self._outcomes: list[Message] = []
+        self._decided: list[Decision | QuotaWarning] = []
         self._dead_letters: list[Message] = []
+        self._rejected: list[str] = []  # their reasons
         self.due = Due(settings)
 
     def apply(self, records: Sequence[Record]) -> None:
         """Count a fetch; what comes of it is kept for the next checkpoint."""
         tracker = self._state.tracker
+        version = tracker.plans_version
         tracker.apply(self._decoder.decode(records), records[-1].offset + 1)
+        if tracker.plans_version != version:
+            self._compare_plans()
         drained = tracker.drain()
         appended = {record.offset: record.timestamp for record in records} if drained.outcomes else {}
         for outcome in drained.outcomes:
             key, value, headers = wire.encode_outcome(outcome)
             since = str(appended[outcome.input.offset]).encode()
             self._outcomes.append(Message(key, value, (*headers, (APPENDED, since))))
-            self._observer.decided(outcome)
+        self._decided += drained.outcomes
         for letter in drained.dead_letters:
             self._dead_letters.append(Message(*wire.encode_dead_letter(DELTAS, self._lease.partition, letter)))
-            self._observer.rejected(letter.reason)
+            self._rejected.append(letter.reason)
         self._observer.applied(self._lease.partition, tracker, records[-1].timestamp)
         self.due.note(decided=bool(drained.outcomes or drained.dead_letters))
+        if len(self._dead_letters) > MOST_DEAD_LETTERS:
+            self.due.hasten()
+
+    def _compare_plans(self) -> None:
+        tracker, configured = self._state.tracker, self._settings.plans
+        if configured and list(tracker.plans.items()) != list(configured.items()):
+            log_.warning(
+                "plans.differ",
+                partition=self._lease.partition,
+                version=tracker.plans_version,
+                cure="others than the configuration's are in force: bring the file up to date, or run "
+                "`quota-stream plans apply` with it",
+            )
 
     async def checkpoint(self) -> None:
         """Make durable what was applied, then show it.  Dead letters first: nothing moves past them unsaid."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         partition, deadline_s = self._lease.partition, self._settings.deadline_s
-        if self._dead_letters:
-            async with asyncio.timeout(deadline_s):
-                await self._log.append(
-                    DEAD_LETTERS, partition, self._dead_letters
-                )  # a crash here repeats them, same keys
-            self._dead_letters = []
+        while self._dead_letters:
+            async with asyncio.timeout(deadline_s):  # a crash here repeats them, same keys
+                await self._log.append(DEAD_LETTERS, partition, self._dead_letters[:CHUNK])
+            del self._dead_letters[:CHUNK]
         records = self._state.stage(self._outcomes)
         async with asyncio.timeout(deadline_s):
             await self._lease.write(STATE, records)  # a crash before this applies the input again: same decisions
@@ -123,8 +162,17 @@ class Partition:
         self._log.release(DELTAS, partition, self._state.tracker.next_offset)
         self._outcomes = []
         self.due.clear()
+        self._tell()
         self._observer.checkpointed(partition, loop.time() - began, len(records))
         await self.publish()
+
+    def _tell(self) -> None:
+        """Counted once: what is made durable is not made again."""
+        for outcome in self._decided:
+            self._observer.decided(outcome)
+        for reason in self._rejected:
+            self._observer.rejected(reason)
+        self._decided, self._rejected = [], []
 
     async def publish(self) -> None:
         """Show what is durable; a crash here shows it again, with the same content."""
@@ -161,12 +209,28 @@ async def own(
         async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s) as fetch:
             while not stop.is_set() and (until is None or state.tracker.next_offset < until):
                 records = await fetch(stop, owned.due.in_s)
-                if records:
-                    owned.apply(records)  # 4 pure
+                for some in slices(records):
+                    owned.apply(some)  # 4 pure
+                    await asyncio.sleep(0)
+                    if owned.due.in_s == 0:
+                        await owned.checkpoint()
                 if owned.due.in_s == 0:
                     await owned.checkpoint()  # 5 dead letters, 6 pages, decisions, meta, 7 publish
         while owned.due.in_s is not None:  # once more after the last decisions: then they are not shown again
             await owned.checkpoint()
+
+
+def slices(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """In order, each of about SLICE_BYTES, but of one record at least."""
+    first, size = 0, 0
+    for place, record in enumerate(records):
+        weight = RECORD_BYTES + len(record.value or b"")
+        if place > first and size + weight > SLICE_BYTES:
+            yield records[first:place]
+            first, size = place, 0
+        size += weight
+    if first < len(records):
+        yield records[first:]
 
 
 @asynccontextmanager

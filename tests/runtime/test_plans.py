@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import pytest
+import structlog
 
 from stream.adapters.clock import WarpClock, run_warped
 from stream.adapters.memory import MemoryLog
@@ -69,6 +71,20 @@ def test_new_plans_go_everywhere_once() -> None:
         assert await apply(log, LARGE) == 2
         assert [each.plans for each in await plans.in_force(log)] == [LARGE] * PARTITIONS
         assert await sizes(log) == [2, 2, 2]
+
+    on_a_log(main)
+
+
+def test_others_than_the_configured_ones_are_told() -> None:
+    """Once, when they come into force; not those of the configuration."""
+
+    async def main(log: MemoryLog) -> None:
+        with structlog.testing.capture_logs() as logs:
+            for version, (wanted, told) in enumerate([(SMALL, 0), (LARGE, 1), (SMALL, 1)], start=1):
+                await apply(log, wanted)
+                settings = replace(SETTINGS, plans=SMALL)
+                await own(log, 0, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=version)
+                assert [each["version"] for each in logs if each["event"] == "plans.differ"] == [2] * told
 
     on_a_log(main)
 

@@ -1,0 +1,78 @@
+"""What an owner holds, and what is counted of it, whatever its input is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stream.adapters.clock import WarpClock, run_warped
+from stream.adapters.memory import MemoryLog
+from stream.core.errors import Unavailable
+from stream.metrics import Metrics
+from stream.ports import DEAD_LETTERS, DELTAS, Message, Record
+from stream.runtime.partition import CHUNK, MOST_DEAD_LETTERS, SLICE_BYTES, own, slices
+from tests.runtime.history import START_MS, record
+from tests.runtime.lives import SETTINGS
+from tests.runtime.watched import JournalledLog, Trouble, WatchedLog
+
+MANY = 5 * MOST_DEAD_LETTERS
+BAD = record({"service": "vm1/1"})
+
+
+def test_slices_are_whole_and_bounded() -> None:
+    """Every record once, in order; more than a slice's bytes only where one record has them."""
+    records = [Record(n, START_MS, None, b"x" * (SLICE_BYTES if n % 5 == 0 else 9000), ()) for n in range(50)]
+    cut = list(slices(records))
+    assert [each for some in cut for each in some] == records
+    assert all(len(some) == 1 or sum(len(each.value or b"") for each in some) <= SLICE_BYTES for some in cut)
+    assert len(cut) > 10
+    assert list(slices([])) == []
+
+
+def test_few_dead_letters_wait_and_few_are_written_at_once() -> None:
+    """However many come in one fetch."""
+
+    async def main(clock: WarpClock) -> None:
+        log = JournalledLog(clock)
+        await log.append(DELTAS, 0, [Message(None, BAD.value, ())] * MANY)
+        metrics = Metrics(clock).tracker
+        await own(log, 0, settings=SETTINGS, observer=metrics, stop=asyncio.Event(), until=MANY)
+        written = [len(messages) for _, topic, messages in log.journal if topic == DEAD_LETTERS]
+        assert sum(written) == MANY
+        assert max(written) == CHUNK
+        topics = [topic for _, topic, _ in log.journal]
+        first, last = topics.index(DEAD_LETTERS), len(topics) - topics[::-1].index(DEAD_LETTERS)
+        assert set(topics[first:last]) > {DEAD_LETTERS}, "checkpoints in between"
+
+    run_warped(main, start_ms=START_MS)
+
+
+def test_what_is_dropped_is_counted_once_and_its_age_stays() -> None:
+    """An attempt whose checkpoint fails counts nothing, and what waits is as old as it is for as long as it waits."""
+
+    async def main(clock: WarpClock) -> None:
+        log, metrics = MemoryLog(clock), Metrics(clock)
+        await log.append(DELTAS, 0, [Message(None, BAD.value, ())])
+
+        async def attempt(on: MemoryLog | WatchedLog) -> None:
+            await own(on, 0, settings=SETTINGS, observer=metrics.tracker, stop=asyncio.Event(), until=1)
+
+        def total() -> float:
+            samples = (sample for family in metrics.registry.collect() for sample in family.samples)
+            return sum(sample.value for sample in samples if sample.name == "quota_stream_dead_letters_total")
+
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await attempt(
+                    WatchedLog(log, Trouble("refused", 6))
+                )  # the dead letter is said, the state is not written
+            await asyncio.sleep(100)
+        assert (await log.bounds(DEAD_LETTERS, 0))[1] == 3
+        assert total() == 0
+        assert "not durable" in metrics.tracker.problems(250)["tracker"]
+        await attempt(log)
+        assert total() == 1
+        assert metrics.tracker.problems(0.1) == {}
+
+    run_warped(main, start_ms=START_MS)
