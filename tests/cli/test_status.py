@@ -192,3 +192,13 @@ def test_backup_of_nothing() -> None:
     Path("quota-stream.yaml").write_text("log: 'memory:'\n")
     assert "a log in memory cannot be copied" in call("backup", "copy.db", status=2).stderr
     assert not Path("copy.db").exists()
+
+
+@pytest.mark.parametrize("token", ["", "two\nlines"])
+def test_a_secret_that_is_none_ends_run_at_its_start(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit status 2 with the place of the secret and without its text."""
+    Path("quota-stream.yaml").write_text(CONFIG + PLATFORM)
+    monkeypatch.setenv("VM1_TOKEN", token)
+    result = call("run", status=2)
+    assert "environment variable VM1_TOKEN" in result.output
+    assert "lines" not in result.output
