@@ -143,7 +143,9 @@ class Observer:
 
     def alarm(self, platform: str, alarm: Alarm, raised: bool) -> None: ...
 
-    def compared(self, platform: str, partition: int, compared: Sequence[Comparison]) -> None: ...
+    def compared(
+        self, platform: str, partition: int, compared: Sequence[Comparison], gone: Sequence[str] = ()
+    ) -> None: ...
 
 
 async def collect(address: Address, clock: Clock, services: Sequence[str]) -> tuple[Stopwatch, int]:
