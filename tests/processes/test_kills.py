@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.processes.running import called, objects, running
 
 KILLS = 5
 SERVICES = [f"vm1/{number}" for number in range(1, 21)]
-MINUTES_AT_LEAST = 200
+MINUTES_AT_LEAST = 150
 
 
 def bytes_of(number: int, minute: int) -> int:
@@ -42,15 +43,21 @@ async def pour(folder: Path, stop: asyncio.Event) -> int:
 async def prepared(folder: Path) -> Path:
     await asyncio.to_thread(folder.mkdir)
     (folder / "quota-stream.yaml").write_text(f"listen: off\ncheckpoint: 1s\n{CONFIG}")
-    await called(folder, "plans", "apply")
     await called(folder, "publish", stdin="".join(map(registration, SERVICES)))
     return folder
 
 
 async def decisions(folder: Path) -> dict[str, list[Any]]:
-    """By service, in order."""
-    told = await objects(folder, "tail", "quota.profile-changes")
-    return {service: [one for one in told if one["service"] == service] for service in SERVICES}
+    """By service, in order, and each once: what a kill let be published again has the same content, to the byte.
+
+    Without the place of the input, because the order of the services among each other differs.
+    """
+    told = (await called(folder, "tail", "quota.profile-changes")).splitlines()
+    found: dict[str, list[Any]] = {service: [] for service in SERVICES}
+    for line in dict.fromkeys(told):
+        decision = json.loads(line)
+        found[decision["service"]].append({name: value for name, value in decision.items() if name != "input"})
+    return found
 
 
 async def test_kills_under_a_stream_of_deltas(tmp_path: Path) -> None:
@@ -58,7 +65,7 @@ async def test_kills_under_a_stream_of_deltas(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    killed, calm = await prepared(tmp_path / "killed"), await prepared(tmp_path / "calm")
+    killed, calm = await asyncio.gather(prepared(tmp_path / "killed"), prepared(tmp_path / "calm"))
     stop = asyncio.Event()
     pouring = asyncio.create_task(pour(killed, stop))
     for _ in range(KILLS):
@@ -84,18 +91,16 @@ async def test_kills_under_a_stream_of_deltas(tmp_path: Path) -> None:
     await log.close()
     await called(calm, "run", "--drain")
 
-    for folder in (killed, calm):
-        for number in (0, 7, 19):
-            (shown,) = await objects(folder, "service", "show", SERVICES[number], "--json")
-            assert shown["accepted_in"] == sum(bytes_of(number, minute) for minute in range(minutes))
-            assert shown["accepted_out"] == number * minutes
-    assert await objects(killed, "tail", "quota.dead-letters") == []
-    after, expected = await decisions(killed), await decisions(calm)
+    shown, rejected, after, expected = await asyncio.gather(
+        objects(killed, "service", "list", "--json"),
+        objects(killed, "tail", "quota.dead-letters"),
+        decisions(killed),
+        decisions(calm),
+    )
+    assert rejected == []
+    assert {one["service"]: (one["accepted_in"], one["accepted_out"]) for one in shown} == {
+        service: (sum(bytes_of(number, minute) for minute in range(minutes)), number * minutes)
+        for number, service in enumerate(SERVICES)
+    }
     assert {one.get("reason") for told in expected.values() for one in told} >= {"exceeded", "stay_over"}
-    for service in SERVICES:
-        assert [without_place(one) for one in after[service]] == [without_place(one) for one in expected[service]]
-
-
-def without_place(decision: dict[str, Any]) -> dict[str, Any]:
-    """The order of services among each other differs, and so do offsets."""
-    return {name: value for name, value in decision.items() if name != "input"}
+    assert after == expected
