@@ -14,12 +14,11 @@ from stream.core.control import Control
 from stream.core.errors import Rejected
 from stream.core.model import Decision
 from stream.ports import CHANGES, Log, Record
+from stream.runtime.partition import APPENDED
 
 log = structlog.get_logger()
 
 IDLE_S = 60.0
-APPENDED = "appended"
-"""The header of a decision that says when its input was appended (ms, decimal)."""
 
 
 class Order(NamedTuple):
