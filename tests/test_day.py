@@ -17,7 +17,7 @@ from stream.adapters.sqlite import SqliteLog
 from stream.bootstrap import Parts, make_platform, work_together
 from stream.config.model import Config
 from stream.metrics import Metrics
-from tests.day.books import Books
+from tests.day.books import ProvidersBooks
 from tests.day.provider import CRASH_MS, DEADLINE_MS, END_MS, START_MS, STEP_MS, Provider, configure
 
 SEEDS = (1,)
@@ -27,7 +27,9 @@ SLOWED = ("vpn", "both")
 """At the end; a new month is too young to be used up."""
 
 
-async def one_life(config: Config, provider: Provider, clock: WarpClock, seed: int, until: int) -> Books | None:
+async def one_life(
+    config: Config, provider: Provider, clock: WarpClock, seed: int, until: int
+) -> ProvidersBooks | None:
     """All roles on the log from its opening: until a power cut, or, after the day, until everything is settled."""
     assert config.log.path is not None
     log = await SqliteLog.open(config.log.path, clock=clock, exclusive=True, partitions=config.partitions, poll_s=None)
@@ -44,7 +46,7 @@ async def one_life(config: Config, provider: Provider, clock: WarpClock, seed: i
         assert not roles.done(), f"seed {seed}: the roles ended: {roles.exception()}"
         if until < END_MS:
             return None
-        books = await settled(Books(log, provider), clock)
+        books = await settled(ProvidersBooks(log, provider), clock)
         stop.set()
         await roles
         return books
@@ -55,7 +57,7 @@ async def one_life(config: Config, provider: Provider, clock: WarpClock, seed: i
         await platform.close()
 
 
-async def settled(books: Books, clock: WarpClock) -> Books:
+async def settled(books: ProvidersBooks, clock: WarpClock) -> ProvidersBooks:
     """The books once there are no mistakes left in them, or no time."""
     for instant in range(END_MS, DEADLINE_MS, STEP_MS):
         await asyncio.sleep((instant - clock.now()) / 1000)
@@ -85,7 +87,7 @@ def test_a_day_with_a_bad_platform_ends_with_every_byte_counted_and_every_limit_
     run_warped(day, start_ms=START_MS, grace_s=0.0)
 
 
-def missed(provider: Provider, books: Books) -> set[str]:
+def missed(provider: Provider, books: ProvidersBooks) -> set[str]:
     """What a day must have had to prove anything, and this one had not: faults, reasons, groups slowed at its end."""
     told = [outcome for outcomes in books.outcomes.values() for outcome in outcomes]
     reasons = {str(outcome.get("reason", outcome["type"])) for outcome in told}

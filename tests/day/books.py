@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
@@ -33,9 +34,8 @@ class Said(NamedTuple):
 class Books:
     """Reads the log as it grows, and compares it with everything else."""
 
-    def __init__(self, log: Log, provider: Provider) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
-        self._provider = provider
         self._offsets: dict[tuple[str, int], int] = {}
         self.oracles = [Partition(number, self._partition_of) for number in range(log.partitions)]
         self.deltas: dict[str, list[Said]] = defaultdict(list)
@@ -43,8 +43,6 @@ class Books:
         """By service, as published; what a crash made say twice is here once."""
         self._heard: set[Record] = set()
         self.dead_letters: list[Record] = []
-        self.mistakes: dict[str, object] = {}
-        """What was not as it must be, by what it is about: (must be, is)."""
 
     def _partition_of(self, service: str) -> int:
         return wire.partition_of(service, self._log.partitions)
@@ -63,6 +61,8 @@ class Books:
             self.dead_letters += await self._new(DEAD_LETTERS, number)
 
     def _note(self, value: Json) -> None:
+        if value.get("type") is None:
+            self.deltas[value["service"]].append(Said(*(value[name] for name in ("start", "end", "in", "out"))))
         if value.get("type") != "batch":
             return
         names: Sequence[str] = value["services"]
@@ -91,23 +91,57 @@ class Books:
 
     # ------------------------------------------------------------ comparing
 
-    async def compare(self) -> dict[str, object]:
-        """Bring `mistakes` up to date."""
-        await self.read()
-        counted = await self._counted()
-        found = dict(self._wrong_bytes(counted)) | dict(self._wrong_limits()) | dict(self._wrong_outcomes())
-        letters = [letter.value for letter in self.dead_letters]
-        rejects = [reject for oracle in self.oracles for reject in oracle.rejects]
-        self.mistakes = found | ({"dead letters": (rejects, letters)} if letters or rejects else {})
-        return self.mistakes
-
-    async def _counted(self) -> dict[str, ServiceView]:
+    async def counted(self) -> dict[str, ServiceView]:
         """As the trackers have stored it."""
         found: dict[str, ServiceView] = {}
         for number in range(self._log.partitions):
             tracker = await load(self._log, number, self._partition_of)
             found |= {name: view for name in tracker.names() if (view := tracker.service(name)) is not None}
         return found
+
+    def due(self, name: str) -> tuple[int | None, int | None]:
+        """Whole Mbit/s in and out that the oracle's ladders allow."""
+        service = self.oracles[self._partition_of(name)].services.get(name)
+        in_, out = service.speed() if service is not None else (None, None)
+        return in_ and max(1, in_ // MBIT), out and max(1, out // MBIT)
+
+    def wrong_outcomes(self) -> Iterable[tuple[str, object]]:
+        """Decisions and warnings must be the oracle's, in content and order."""
+        due: dict[str, list[Json]] = defaultdict(list)
+        for oracle in self.oracles:
+            for said in oracle.outcomes:
+                due[said["service"]].append(LEFT_OUT | said if said["type"] == "decision" else said)
+        for name in due.keys() | self.outcomes.keys():
+            if due[name] != self.outcomes[name]:
+                pairs = zip(due[name], self.outcomes[name], strict=False)
+                first = next((pair for pair in pairs if pair[0] != pair[1]), None)
+                yield f"{name}: outcomes", (len(due[name]), len(self.outcomes[name]), first)
+
+    def wrong_dead_letters(self) -> Iterable[tuple[str, object]]:
+        """There must be none, neither the oracle's nor in the log."""
+        letters = [letter.value for letter in self.dead_letters]
+        rejects = [reject for oracle in self.oracles for reject in oracle.rejects]
+        if letters or rejects:
+            yield "dead letters", (rejects, letters)
+
+
+class ProvidersBooks(Books):
+    """Those of a provider's day."""
+
+    def __init__(self, log: Log, provider: Provider) -> None:
+        super().__init__(log)
+        self._provider = provider
+        self.mistakes: dict[str, object] = {}
+        """What was not as it must be, by what it is about: (must be, is)."""
+
+    async def compare(self) -> dict[str, object]:
+        """Bring `mistakes` up to date."""
+        await self.read()
+        counted = await self.counted()
+        self.mistakes = dict(
+            chain(self._wrong_bytes(counted), self._wrong_limits(), self.wrong_outcomes(), self.wrong_dead_letters())
+        )
+        return self.mistakes
 
     def _wrong_bytes(self, counted: Mapping[str, ServiceView]) -> Iterable[tuple[str, object]]:
         """Every byte since a service's first anchor must be counted, and only once."""
@@ -133,24 +167,6 @@ class Books:
             due = least(original, self.due(f"vm1/{machine.id}"))
             if world.limits(machine.id) != due:
                 yield f"vm1/{machine.id}: limits", (due, world.limits(machine.id))
-
-    def due(self, name: str) -> tuple[int | None, int | None]:
-        """Whole Mbit/s in and out that the oracle's ladders allow."""
-        service = self.oracles[self._partition_of(name)].services.get(name)
-        in_, out = service.speed() if service is not None else (None, None)
-        return in_ and max(1, in_ // MBIT), out and max(1, out // MBIT)
-
-    def _wrong_outcomes(self) -> Iterable[tuple[str, object]]:
-        """Decisions and warnings must be the oracle's, in content and order."""
-        due: dict[str, list[Json]] = defaultdict(list)
-        for oracle in self.oracles:
-            for said in oracle.outcomes:
-                due[said["service"]].append(LEFT_OUT | said if said["type"] == "decision" else said)
-        for name in due.keys() | self.outcomes.keys():
-            if due[name] != self.outcomes[name]:
-                pairs = zip(due[name], self.outcomes[name], strict=False)
-                first = next((pair for pair in pairs if pair[0] != pair[1]), None)
-                yield f"{name}: outcomes", (len(due[name]), len(self.outcomes[name]), first)
 
 
 def least(one: Sequence[int | None], two: Sequence[int | None]) -> tuple[int | None, ...]:
