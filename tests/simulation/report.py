@@ -1,0 +1,108 @@
+"""One world from its seed to its report: whatever happens in it, the report comes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import signal
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from stream.adapters.clock import WarpClock, run_warped
+from tests.simulation.world import World
+
+Kind: TypeAlias = Literal["log", "whole"]
+
+LONGEST_S = 7200.0
+"""Of virtual time: a world that has not ended by then hangs."""
+
+LONGEST_REAL_S = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What one world was like.  Two of one seed are equal in everything."""
+
+    seed: int
+    kind: Kind
+    violations: tuple[str, ...] = ()
+    """One sentence each; none: all is well."""
+    faults: Counter[str] = field(default_factory=Counter)
+    """What the weather brought, by kind."""
+    happened: Counter[str] = field(default_factory=Counter)
+    """What came of it: deltas, decisions by reason, checkpoints and so on."""
+    seconds: float = 0.0
+    """Of virtual time."""
+    trace: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+
+
+class OutOfTime(KeyboardInterrupt):
+    """The world took too long; of this class, because no task and no loop keeps it to itself."""
+
+
+def reported(
+    seed: int,
+    kind: Kind,
+    make: Callable[[WarpClock], World],
+    play: Callable[[World], Awaitable[Counter[str]]],
+    *,
+    start_ms: int,
+) -> Report:
+    """`make` the world on its own loop and `play` in it what is to happen, the audit included.
+
+    What it raises is a violation of its own.  What `play` returns is what `happened`; what must not be is in
+    `World.violations`.
+    """
+    made: list[World] = []
+    broken: list[str] = []
+
+    async def main(clock: WarpClock) -> Counter[str]:
+        world = make(clock)
+        made.append(world)
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                return await play(world)
+        finally:
+            seconds.append(asyncio.get_running_loop().time())
+            await world.bury()
+
+    seconds = [0.0]
+    happened: Counter[str] = Counter()
+    try:
+        with _within(LONGEST_REAL_S):
+            happened = run_warped(main, start_ms=start_ms, grace_s=0.0)
+    except (Exception, OutOfTime) as error:
+        broken.append("".join(traceback.format_exception(error)))
+    return Report(
+        seed=seed,
+        kind=kind,
+        violations=(*(each for world in made for each in world.violations), *broken),
+        faults=made[0].weather.happened if made else Counter(),
+        happened=happened,
+        seconds=seconds[-1],
+        trace=tuple(line for world in made for line in world.trace.lines(since_ms=start_ms)),
+    )
+
+
+@contextmanager
+def _within(seconds: int) -> Iterator[None]:
+    """Raises OutOfTime in this thread, the main one, when it takes longer; and again, if that is not enough."""
+
+    def ring(*_: object) -> None:
+        raise OutOfTime(f"the world has not ended within {seconds} s")
+
+    former = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 5)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
