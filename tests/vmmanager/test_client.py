@@ -15,6 +15,7 @@ import pytest
 
 from stream.adapters.clock import SystemClock, WarpClock
 from stream.adapters.vmmanager import LongLivedToken, Vmmanager, VmmanagerSettings
+from stream.adapters.vmmanager.client import trust
 from stream.core.errors import Misconfigured, Refused, Unavailable
 from stream.core.speed import Speed
 from stream.simulator import Knobs
@@ -264,6 +265,13 @@ def test_a_broken_ca_file_is_misconfigured(tmp_path: Path) -> None:
         settings = VmmanagerSettings(url="https://vm1", timezone="UTC", ca_file=tmp_path / name)
         with pytest.raises(Misconfigured, match=name):
             Vmmanager("vm1", settings, LongLivedToken(lambda: "t"), clock=SystemClock())
+
+
+def test_platforms_share_what_certificates_are_verified_with() -> None:
+    """It is dear to make; only those that verify nothing have another one."""
+    usual, lax = trust("vm1", SETTINGS), trust("vm1", replace(SETTINGS, verify=False))
+    assert trust("vm2", SETTINGS) is usual
+    assert (usual.verify_mode, lax.verify_mode) == (ssl.CERT_REQUIRED, ssl.CERT_NONE)
 
 
 async def test_certificates_are_verified_by_default() -> None:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import httpx
@@ -249,8 +250,14 @@ def _cause(error: Exception) -> str:
 def trust(name: str, settings: VmmanagerSettings) -> ssl.SSLContext:
     """What httpx is to verify certificates with; dear to make, so to be shared.  Raises Misconfigured."""
     if settings.ca_file is None or not settings.verify:
-        return httpx.create_ssl_context(verify=settings.verify, trust_env=False)
+        return _usual_trust(settings.verify)
     try:
         return ssl.create_default_context(cafile=settings.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise Misconfigured(f"{name}: ca_file {settings.ca_file}: {error}") from error
+
+
+@cache
+def _usual_trust(verify: bool) -> ssl.SSLContext:
+    """The same for all platforms."""
+    return httpx.create_ssl_context(verify=verify, trust_env=False)
