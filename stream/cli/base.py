@@ -148,10 +148,11 @@ def json_option(function: Function) -> Function:
 def print_json(*values: object) -> None:
     """One line each.  What cannot be seen is escaped, as JSON allows, so that it cannot control a terminal."""
     if values:
-        click.echo("\n".join(map(_json_line, values)))
+        click.echo("\n".join(map(json_line, values)))
 
 
-def _json_line(value: object) -> str:
+def json_line(value: object) -> str:
+    """One line."""
     line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return line if line.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,6 +28,14 @@ async def trackers(log: Log) -> AsyncIterator[Tracker]:
     """One partition after the other, so that no more than one is held in memory."""
     for partition in range(log.partitions):
         yield await load(log, partition, partition_of(log))
+
+
+async def services_of(log: Log, pattern: str = "*") -> AsyncIterator[ServiceView]:
+    """Every service whose id matches the glob, partition by partition."""
+    async for tracker in trackers(log):
+        for name in tracker.names():
+            if fnmatchcase(name, pattern) and (view := tracker.service(name)):
+                yield view
 
 
 def partition_of(log: Log) -> partial[int]:

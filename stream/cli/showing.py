@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 import click
 
 from stream import bootstrap
 from stream.cli.base import Command, examples, json_option, pass_config, print_json, print_table, run
-from stream.cli.reading import Known, history_of, instant_text, known_of, plain, trackers
+from stream.cli.reading import Known, history_of, instant_text, known_of, plain, services_of
 from stream.cli.text import printable
 from stream.config.model import Config
 from stream.config.units import duration_text, rounded_size_text, size_text, speed_text
@@ -42,7 +41,8 @@ def list_services(
 ) -> None:
     """Services and what they are due.
 
-    PATTERN is a glob over their ids, for example 'vm1/*'.
+    PATTERN is a glob over their ids, for example 'vm1/*'.  With --json a line each, by id, with all that is counted:
+    of the same records always the same lines, so that `diff` compares two logs, or one before and after an upgrade.
     """
 
     def wanted(view: ServiceView) -> bool:
@@ -63,12 +63,7 @@ def list_services(
 
 async def _views(config: Config, pattern: str, wanted: Callable[[ServiceView], bool]) -> list[ServiceView]:
     async with bootstrap.open_log(config) as log:
-        found = [
-            view
-            async for tracker in trackers(log)
-            for name in tracker.names()
-            if fnmatchcase(name, pattern) and (view := tracker.service(name)) and wanted(view)
-        ]
+        found = [view async for view in services_of(log, pattern) if wanted(view)]
     return sorted(found, key=lambda view: view.service)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import Any, NamedTuple
@@ -66,6 +66,7 @@ class Memory:
 @dataclass
 class Author:
     draft: Draft
+    services: Sequence[str] = SERVICES
     records: list[Record] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -73,8 +74,8 @@ class Author:
         self.version = 1
         self.plans = self.draft.plan_sets[0]
         start = Said(self.now, self.now, 0, 0)
-        self.memory = {service: Memory(start, start, start) for service in SERVICES}
-        self.polls = {source: (self.now, self.now, dict.fromkeys(SERVICES, (0, 0))) for source in SOURCES}
+        self.memory = {service: Memory(start, start, start) for service in self.services}
+        self.polls = {source: (self.now, self.now, dict.fromkeys(self.services, (0, 0))) for source in SOURCES}
         self.ids = 0
         self.append({"type": "plans", "version": 1, "plans": self.plans})
 
@@ -128,19 +129,19 @@ class Author:
         source = SOURCES[step.source]
         start, end, totals = self.polls[source]
         if not step.grows:
-            start, totals = end, dict.fromkeys(SERVICES, (0, 0))
+            start, totals = end, dict.fromkeys(self.services, (0, 0))
         end = self.end_of_delta(start, end, step.span)
-        more = dict(zip(SERVICES, step.bytes, strict=True))
+        more = dict(zip(self.services, step.bytes, strict=True))
         totals = {name: (in_ + more[name][0], out + more[name][1]) for name, (in_, out) in totals.items()}
         self.polls[source] = (start, end, totals)
-        names = [name for name in SERVICES if name.startswith(source)]
+        names = [name for name in self.services if name.startswith(source)]
         singles = [delta_json(name, Said(start, end, *totals[name]), step.backfill) for name in names]
         for name in names:
             self.remember(name, Said(start, end, *totals[name]))
         self.append(batch(singles), padded=step.padded)
 
     def single(self, step: Delta) -> Json:
-        name = SERVICES[step.service]
+        name = self.services[step.service]
         memory = self.memory[name]
         said = self.shaped(step, memory.current, memory.former, memory.last)
         self.remember(name, said)
@@ -196,7 +197,7 @@ class Author:
         self.append(self.registration(step))
 
     def registration(self, step: Register) -> Json:
-        name = SERVICES[step.service]
+        name = self.services[step.service]
         value: Json = {"type": "registration", "service": name, "plans": self.named(step.plans)}
         value["quota"], value["anchor_day"] = step.own
         if step.source is not None:
@@ -213,13 +214,13 @@ class Author:
 
     @tell.register
     def _(self, step: Deregister) -> None:
-        name = SERVICES[step.service]
+        name = self.services[step.service]
         value: Json = {"type": "deregistration", "service": name}
         self.append(value if step.at is None else value | {"at": self.at(name, step.at)})
 
     @tell.register
     def _(self, step: Adjust) -> None:
-        name = SERVICES[step.service]
+        name = self.services[step.service]
         value: Json = {"type": "adjustment", "service": name, "kind": step.kind, "by": "anna", "why": "because"}
         self.ids += not step.repeats
         value["id"] = f"{name}/{self.ids}"
@@ -245,11 +246,11 @@ class Author:
 
     @tell.register
     def _(self, step: Hostile) -> None:
-        name = SERVICES[step.service]
+        name = self.services[step.service]
         value = self.spoiled(name, step.what)
         good = self.single(Delta(step.service, "next", Span("ms", 10), (5, 5)))
         if step.in_batch and isinstance(value, dict) and "type" not in value and len(value) >= 5:
-            self.append(batch([good, value, good | {"service": SERVICES[0]}]))
+            self.append(batch([good, value, good | {"service": self.services[0]}]))
         else:
             self.append(value)
 

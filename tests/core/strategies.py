@@ -138,7 +138,9 @@ bytes_of_both = st.one_of(st.tuples(amounts, st.just(0)), st.tuples(amounts, amo
 Shape: TypeAlias = Literal[
     "next", "gap", "grow", "again", "shrink", "overlap", "behind", "former", "inside", "long_ago"
 ]  # fmt: skip
-SHAPES = ("next", "next", "grow", "grow", "gap", "again", "shrink", "overlap", "behind", "former", "inside", "long_ago")
+SHAPES: tuple[Shape, ...] = (
+    "next", "next", "grow", "grow", "gap", "again", "shrink", "overlap", "behind", "former", "inside", "long_ago",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
