@@ -1,13 +1,14 @@
 """What of a tracker is durable, and how: pages in two slots, an outbox, and one meta record that names them.
 
     quota.state, one partition         value
-    meta                               checkpoint number, next offset, where pages lie, outbox, tracker.meta(); small
+    meta                               checkpoint number, next offset, where pages lie, outbox, tracker.meta(), digest
     <page>/<a|b>/<part>                a page, cut below the record limit
     out/<n>                            a decision or warning that may not be published yet, as it is to be published
 
 A checkpoint writes each dirty page to the slot that the last meta does *not* name, then the new outbox entries, then
 meta, then the removal of published outbox entries.  Whatever prefix of that survives, the meta in the log names only
-what is whole: the former checkpoint's before meta, this one's after it.
+what is whole: the former checkpoint's before meta, this one's after it.  Each of these records carries a digest of its
+content, so that a damaged one is refused.  Format 1 had none in meta and outbox; it is read all the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import orjson
@@ -30,7 +32,7 @@ from stream.ports import MAX_RECORD_BYTES, STATE, Log, Message
 
 META = b"meta"
 OUT = b"out/"
-FORMAT = 1
+FORMAT = 2
 PART_BYTES = MAX_RECORD_BYTES - 1024
 OTHER = {"a": "b", "b": "a"}
 SECOND = re.compile(rb"((ids/)?\d+|plans|marks)/b/\d+")
@@ -74,7 +76,7 @@ class State:
             records += [Message(_part_key(page.key, slot, part), data) for part, data in enumerate(parts)]
         new = list(outcomes)
         first_new = self.outbox_start + len(self.outbox)
-        records += [Message(_out_key(first_new + i), _pack(message)) for i, message in enumerate(new)]
+        records += [Message(key := _out_key(first_new + i), _pack(key, message)) for i, message in enumerate(new)]
         records.append(Message(META, self._meta(number, places, first_new + len(new))))
         records += [Message(key, None) for key in self._published]
         self._staged = (places, new)
@@ -102,7 +104,7 @@ class State:
         self._published.extend(keys)
 
     def _meta(self, number: int, places: Mapping[str, Place], outbox_end: int) -> bytes:
-        return orjson.dumps(
+        return sealed(
             {
                 "version": FORMAT,
                 "checkpoint": number,
@@ -131,7 +133,7 @@ def _named(partition: int) -> Iterator[None]:
         yield
     except Corrupt as error:
         raise Corrupt(f"{STATE}/{partition}: {error}") from error
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise Corrupt(f"{STATE}/{partition}: the meta record is damaged ({error!r}); restore a backup") from error
 
 
@@ -149,7 +151,7 @@ def _restore(
         packed = snapshot.get(_out_key(number))
         if packed is None:
             raise Corrupt(f"meta names outbox entry {number}, which is missing")
-        state.outbox.append(_unpack(packed))
+        state.outbox.append(_unpack(_out_key(number), packed, meta["version"]))
     state.forget(key for key in snapshot if key.startswith(OUT) and int(key[len(OUT) :]) < state.outbox_start)
     return state
 
@@ -178,19 +180,35 @@ async def load(log: Log, partition: int, partition_of: Callable[[str], int]) -> 
     return restore(await log.snapshot(STATE, partition), partition, partition_of).tracker
 
 
+def sealed(meta: Mapping[str, Any]) -> bytes:
+    """A meta record: its fields, and a digest of them."""
+    return orjson.dumps({**meta, "digest": _digest(META, orjson.dumps(meta))})
+
+
 def _meta_of(raw: bytes) -> dict[str, Any]:
     meta: dict[str, Any] = orjson.loads(raw)
     if meta["version"] > FORMAT:
         raise Corrupt(f"format {meta['version']} is newer than this program's ({FORMAT}); upgrade it")
+    digest = meta.pop("digest", None)
+    if (meta["version"] > 1 or digest is not None) and digest != _digest(META, orjson.dumps(meta)):
+        raise Corrupt("the meta record is damaged: its digest differs; restore a backup")
     return meta
 
 
+def _digest(key: bytes, content: bytes) -> str:
+    """Of a record's content, and of where it stands."""
+    return blake2b(content, digest_size=16, key=key).hexdigest()
+
+
 def _page(snapshot: Mapping[bytes, bytes], key: str, place: Place) -> Page:
-    parts = [snapshot.get(_part_key(key, place.slot, part)) for part in range(place.parts)]
-    if None in parts:
-        raise Corrupt(f"page {key}/{place.slot} is incomplete; restore a backup")
+    parts: list[bytes] = []
+    for part in range(place.parts):
+        data = snapshot.get(_part_key(key, place.slot, part))
+        if data is None:
+            raise Corrupt(f"page {key}/{place.slot} is incomplete; restore a backup")
+        parts.append(data)
     try:
-        page, checkpoint = wire.decode_page(b"".join(part for part in parts if part is not None))
+        page, checkpoint = wire.decode_page(b"".join(parts))
     except Corrupt as error:
         raise Corrupt(f"page {key}/{place.slot}: {error}") from error
     if (page.key, checkpoint) != (key, place.checkpoint):
@@ -210,13 +228,17 @@ def _out_key(number: int) -> bytes:
     return OUT + b"%d" % number
 
 
-def _pack(message: Message) -> bytes:
+def _pack(at: bytes, message: Message) -> bytes:
     key, value, headers = message
     assert key is not None
     assert value is not None
-    return orjson.dumps([key.decode(), value.decode(), [[name, text.decode()] for name, text in headers]])
+    content = [key.decode(), value.decode(), [[name, text.decode()] for name, text in headers]]
+    return orjson.dumps([*content, _digest(at, orjson.dumps(content))])
 
 
-def _unpack(packed: bytes) -> Message:
-    key, value, headers = orjson.loads(packed)
+def _unpack(at: bytes, packed: bytes, version: int) -> Message:
+    *content, digest = orjson.loads(packed) if version > 1 else [*orjson.loads(packed), None]
+    if version > 1 and digest != _digest(at, orjson.dumps(content)):
+        raise Corrupt(f"outbox entry {at.decode()} is damaged: its digest differs; restore a backup")
+    key, value, headers = content
     return Message(key.encode(), value.encode(), tuple((name, text.encode()) for name, text in headers))

@@ -12,10 +12,10 @@ import pytest
 from stream.core.errors import Corrupt
 from stream.core.storing import plans_page
 from stream.ports import MAX_RECORD_BYTES, STATE
-from stream.runtime.checkpoint import META
+from stream.runtime.checkpoint import META, OUT, sealed
 from stream.wire import decode_page, encode_page
 from tests.runtime.history import HOURLY, Append, history, record, registration, totals
-from tests.runtime.lives import Ran, audit, lives, restored
+from tests.runtime.lives import Ran, audit, latest, lives, restored
 from tests.runtime.watched import Torn
 
 Snapshot = dict[bytes, bytes]
@@ -66,7 +66,9 @@ def meta(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def with_meta(snapshot: Snapshot, **changes: Any) -> Snapshot:
-    return snapshot | {META: orjson.dumps(meta(snapshot) | changes)}
+    """As a program that errs would write it."""
+    fields = {name: value for name, value in meta(snapshot).items() if name != "digest"}
+    return snapshot | {META: sealed(fields | changes)}
 
 
 def named(snapshot: Snapshot) -> tuple[bytes, bytes]:
@@ -108,7 +110,7 @@ DAMAGES: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "a page of another checkpoint": (swapped, r"is of checkpoint \d+, meta names \d+"),
     "a page of a newer format": (newer_page, "format 2.*upgrade"),
     "a flipped bit": (flipped, "checksum"),
-    "meta of a newer format": (lambda s: with_meta(s, version=2), "format 2 is newer"),
+    "meta of a newer format": (lambda s: with_meta(s, version=3), "format 3 is newer"),
     "meta is no JSON": (lambda s: s | {META: b"{"}, "meta record is damaged"),
     "meta is no object": (lambda s: s | {META: b"[]"}, "meta record is damaged"),
     "meta lacks a field": (lambda s: s | {META: b'{"version":1}'}, "meta record is damaged.*pages"),
@@ -129,6 +131,46 @@ def test_nothing_is_guessed(damage: str) -> None:
     with pytest.raises(Corrupt, match=words) as refusal:
         restored(spoil(ran().state))
     assert "quota.state/0" in str(refusal.value)
+
+
+def waiting() -> Snapshot:
+    """The history's last state in which decisions wait to be published."""
+    state: Snapshot = {}
+    found: Snapshot = {}
+    for messages in ran().writes(STATE):
+        state = latest(state, messages)
+        if META in state and restored(state).outbox:
+            found = state
+    return found
+
+
+def test_no_flipped_bit_gives_another_state() -> None:
+    """Meta record and outbox have a digest: with any byte of them changed by a bit, nothing is restored."""
+    snapshot = waiting()
+    for key in [META, *(key for key in snapshot if key.startswith(OUT))]:
+        for place in range(len(snapshot[key])):
+            spoiled = bytearray(snapshot[key])
+            spoiled[place] ^= 1
+            with pytest.raises(Corrupt, match=f"{STATE}/0"):
+                restored(snapshot | {key: bytes(spoiled)})
+
+
+def test_state_of_the_first_format() -> None:
+    """Meta record and outbox as they were before they had a digest are read."""
+    snapshot = waiting()
+    fields = {name: value for name, value in meta(snapshot).items() if name != "digest"}
+    older = {META: orjson.dumps(fields | {"version": 1})}
+    older |= {key: orjson.dumps(orjson.loads(snapshot[key])[:3]) for key in snapshot if key.startswith(OUT)}
+    assert list(restored(snapshot | older).outbox) == list(restored(snapshot).outbox)
+
+
+@pytest.mark.parametrize(
+    "spoiled", [{"pages": []}, {"pages": {"plans": ["a", 1, 1 << 60]}}, {"tracker": [], "pages": {}}]
+)
+def test_meta_of_other_shapes(spoiled: Any) -> None:
+    """Whatever stands in it, it is refused, and at once."""
+    with pytest.raises(Corrupt):
+        restored(with_meta(ran().state, **spoiled))
 
 
 def test_other_records_do_no_harm() -> None:
