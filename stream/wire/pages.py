@@ -69,7 +69,7 @@ def decode_page(data: bytes) -> tuple[Page, int]:
         header = orjson.loads(data[_FRAME.size : _FRAME.size + header_length])
         columns = _columns(data, _FRAME.size + header_length, header["columns"])
         return Page(header["key"], columns, header["extras"]), header["checkpoint"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise Corrupt(f"a page of state describes itself wrongly: {error}; restore a backup") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from hashlib import blake2b
 from struct import pack_into
 from typing import Any
 
@@ -92,6 +93,17 @@ def test_what_is_wrong_is_named() -> None:
         decode_page(b"QSTP")
     with pytest.raises(Corrupt, match="no page of state"):
         decode_page(b"SQLite format 3\0" * 4)
+
+
+@pytest.mark.parametrize("shape", ["[3]", "[99999999999999999999]", "[[1]]", "{}", '"x"'])
+def test_a_good_checksum_over_a_wrong_description(shape: str) -> None:
+    """What a page says of its columns is not believed either."""
+    header = (
+        b'{"key":"7","checkpoint":1,"columns":[{"name":"x","dtype":"<i8","shape":%s}],"extras":{}}' % shape.encode()
+    )
+    head = b"QSTPAGE\n" + (1).to_bytes(4, "little") + len(header).to_bytes(4, "little")
+    with pytest.raises(Corrupt, match="describes itself wrongly"):
+        decode_page(head + blake2b(head + header, digest_size=16).digest() + header)
 
 
 def test_the_first_format_is_read() -> None:
