@@ -128,7 +128,7 @@ def _decision(document: Mapping[str, Any]) -> Decision:
         usage_bytes=_optional_number(document, "usage_bytes"),
         quota_bytes=_optional_number(document, "quota_bytes"),
         window=None if document.get("window") is None else _window(document),
-        adjustment=None if document.get("adjustment") is None else _object(document, "adjustment"),
+        adjustment=None if document.get("adjustment") is None else _plain(document, "adjustment"),
     )
 
 
@@ -171,6 +171,14 @@ def _object(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = document.get(name)
     if not isinstance(value, dict):
         raise Rejected(f"{name} is not an object", f"give {name} as the schema shows it")
+    return value
+
+
+def _plain(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object of numbers and texts."""
+    value = _object(document, name)
+    if any(isinstance(inner, dict | list) for inner in value.values()):
+        raise Rejected(f"{name} is nested", f"give {name} as the schema shows it")
     return value
 
 

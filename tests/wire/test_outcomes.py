@@ -162,3 +162,12 @@ def test_the_worst_dead_letter_fits_a_record() -> None:
     """Control characters take six bytes each in JSON."""
     letter = DeadLetter(Position(1, 0), "\x00" * 10_000, "\x00" * 10_000, b"\x00" * 100_000)
     assert len(encode_dead_letter("traffic.deltas", 0, letter).value or b"") < MAX_RECORD_BYTES - 1024
+
+
+def test_the_cause_of_a_decision_is_flat() -> None:
+    """An adjustment that is nested, however deep, is none: whoever shows it can rely on that."""
+    document = orjson.loads(encode_outcome(DECISION).value or b"")
+    nested = b'"adjustment":{"why":' + b"[" * 900 + b"]" * 900 + b"}"
+    value = orjson.dumps(document | {"adjustment": 0}).replace(b'"adjustment":0', nested)
+    with pytest.raises(Rejected, match="adjustment is nested"):
+        decode_outcome(value)
