@@ -1,0 +1,60 @@
+"""Every place where bytes or texts come in that are not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stream.core.errors import Corrupt, Rejected
+from tests.fuzz.deltas import DeltasSubject
+from tests.fuzz.target import Target
+from tests.fuzz.topics import ChangesSubject, EnforcementsSubject, PagesSubject, StateSubject
+
+_TARGETS = (
+    Target(
+        name="deltas",
+        comes_in="records of traffic.deltas: values, keys, headers",
+        entry="wire.Decoder, Tracker.apply, the dead letters and decisions",
+        refusals=(),
+        holds="what is rejected changes no page and has reason and cure; a checkpoint gives the same state",
+        subject=DeltasSubject,
+        weight=20,
+    ),
+    Target(
+        name="changes",
+        comes_in="records of quota.profile-changes, control records among them",
+        entry="wire.decode_outcome, runtime.orders, core.control",
+        refusals=(Rejected,),
+        holds="the enforcers pass over what they cannot read; what is read is written as it was",
+        subject=ChangesSubject,
+        weight=20,
+    ),
+    Target(
+        name="enforcements",
+        comes_in="records of quota.enforcements",
+        entry="runtime.ledger.read, core.enforced",
+        refusals=(Corrupt,),
+        holds="what is read is written as it was",
+        subject=EnforcementsSubject,
+        weight=40,
+    ),
+    Target(
+        name="state",
+        comes_in="quota.state: one record damaged, gone or in another's place",
+        entry="runtime.checkpoint.restore",
+        refusals=(Corrupt,),
+        holds="the state that was stored, or none",
+        subject=StateSubject,
+        weight=20,
+    ),
+    Target(
+        name="pages",
+        comes_in="pages of quota.state with a good checksum",
+        entry="wire.decode_page",
+        refusals=(Corrupt,),
+        holds="no column is larger than the page",
+        subject=PagesSubject,
+        weight=40,
+    ),
+)
+
+TARGETS: Mapping[str, Target] = {target.name: target for target in _TARGETS}
