@@ -1,0 +1,50 @@
+"""What may be wrong with a collector: what it reads, and which services it believes to be there."""
+
+from __future__ import annotations
+
+from tests.simulation.mutants.mutant import Mutant
+
+METER = "stream/runtime/meter.py"
+
+COLLECTOR_MUTANTS = (
+    Mutant(
+        name="begins today",
+        breaks="After a start a collector reads from today's anchor on, and not from the one that was counted last.",
+        file=METER,
+        old="        self.oldest = anchors.of(current.end)\n",
+        new="        self.oldest = anchors.of(now)\n        return\n",
+        kind="whole",
+        within=30,
+        says="lost",
+    ),
+    Mutant(
+        name="late points lost",
+        breaks="A finished anchor is never read again.",
+        file=METER,
+        old="final = reading.finished and now >= end + calendar.final_after_ms",
+        new="final = reading.finished",
+        kind="whole",
+        within=30,
+        says="lost",
+    ),
+    Mutant(
+        name="never final",
+        breaks="Anchors are read for ever, also when the tracker takes no late numbers for them any more.",
+        file=METER,
+        old="final = reading.finished and now >= end + calendar.final_after_ms",
+        new="final = False",
+        kind="whole",
+        within=30,
+        says="stale",
+    ),
+    Mutant(
+        name="gone at once",
+        breaks="A service that one list lacks is deregistered, however short the list is.",
+        file="stream/runtime/roster.py",
+        old="gone = [] if is_short else list(self._depart(lacking, now))",
+        new="gone = [self.services.pop(service.meter.service) for service in lacking]",
+        kind="whole",
+        within=30,
+        says="deregistered",
+    ),
+)

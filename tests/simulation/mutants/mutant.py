@@ -1,0 +1,64 @@
+"""One deliberate bug, as a change of one text in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from tests.simulation.campaign import cases
+from tests.simulation.report import Kind
+
+MOST_SEEDS = 1_000_000
+
+
+class Inapplicable(Exception):
+    """The text that a mutant changes is not what it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """`old` stands exactly once in the file; `new` in its place is the bug."""
+
+    name: str
+    breaks: str
+    """What is wrong then, in one sentence."""
+    file: str
+    """From the root of the project on."""
+    old: str
+    new: str
+    kind: Kind
+    within: int
+    """So many worlds of its kind show it: about three times as many as were needed."""
+    says: str
+    """A part of the sentence with which the auditor has to find it."""
+
+    @property
+    def seeds(self) -> Iterator[int]:
+        """Of these worlds: they are the first ones of the usual campaign, in which nothing must be found."""
+        usual = (case.seed for case in cases(range(1, MOST_SEEDS), None) if case.kind == self.kind)
+        return islice(usual, self.within)
+
+    def is_caught_by(self, violations: Iterable[str]) -> bool:
+        """Whether the auditor has found it: it is not enough that something broke."""
+        return any(self.says in violation for violation in violations)
+
+    def mutated(self, text: str) -> str:
+        """The text of the file with the bug in it.  Raises Inapplicable."""
+        found = text.count(self.old)
+        if found != 1:
+            raise Inapplicable(f"{self.name}: what it changes stands {found} times in {self.file}, not once")
+        if self.new == self.old:
+            raise Inapplicable(f"{self.name}: changes nothing")
+        mutated = text.replace(self.old, self.new)
+        try:
+            compile(mutated, self.file, "exec")
+        except SyntaxError as error:
+            raise Inapplicable(f"{self.name}: {self.file} does not compile with it: {error}") from error
+        return mutated
+
+    def apply(self, root: Path) -> None:
+        """Change the file under a root.  Raises Inapplicable."""
+        path = root / self.file
+        path.write_text(self.mutated(path.read_text()))

@@ -1,0 +1,186 @@
+"""What may be wrong with a partition's tracker, its checkpoints, and the log under it.
+
+Of the usual suspects, this one is harmless by design, and has no mutant:
+
+- The outbox forgotten in memory before it is shown.  Nothing comes between the two but the write itself, and if that
+  fails the tracker is dropped; the meta record still names the entries.  "unpublished decisions forgotten" takes its
+  place, where the meta record does not.
+"""
+
+from __future__ import annotations
+
+from tests.simulation.mutants.mutant import Mutant
+
+PARTITION = "stream/runtime/partition.py"
+CHECKPOINT = "stream/runtime/checkpoint.py"
+
+TRACKER_MUTANTS = (
+    Mutant(
+        name="published before durable",
+        breaks="A decision is shown before the checkpoint that holds it.",
+        file=PARTITION,
+        old="            await self._lease.write(STATE, records)",
+        new="            for outcome in self._outcomes:\n"
+        "                await self._lease.write(CHANGES, [outcome])\n"
+        "            await self._lease.write(STATE, records)",
+        kind="log",
+        within=30,
+        says="before it was durable",
+    ),
+    Mutant(
+        name="fence skipped",
+        breaks="Whoever has owned a partition goes on writing after somebody else has taken over.",
+        file="tests/simulation/broker.py",  # the fence is the log's doing: of the product's, Kafka's or SQLite's
+        old="if self._epochs.get((role, partition)) != epoch:",
+        new="if epoch > self._epochs[role, partition]:",
+        kind="log",
+        within=30,
+        says="after somebody else had taken over",
+    ),
+    Mutant(
+        name="no group commit",
+        breaks="A member that the partition is not assigned to any more takes it over.",
+        file="tests/simulation/client.py",  # where the product's adapter of Kafka has it
+        old="            self._coordinator.admit(role, partition, self._process)\n",
+        new="",
+        kind="log",
+        within=30,
+        says="not assigned",
+    ),
+    Mutant(
+        name="page over page",
+        breaks="A page is written to the key that the last meta record names.",
+        file=CHECKPOINT,
+        old="OTHER[places[page.key].slot] if",
+        new="places[page.key].slot if",
+        kind="log",
+        within=30,
+        says="meta names",
+    ),
+    Mutant(
+        name="newest page",
+        breaks="A restore reads the newest page, whether the meta record names it or not.",
+        file=CHECKPOINT,
+        old='    places = {key: Place(*place) for key, place in meta["pages"].items()}\n',
+        new='    places = {key: Place(*place) for key, place in meta["pages"].items()}\n'
+        "    for key, place in places.items():\n"
+        "        other = snapshot.get(_part_key(key, OTHER[place.slot], 0))\n"
+        "        if other and (number := wire.decode_page(other)[1]) > place.checkpoint:\n"
+        "            places[key] = Place(OTHER[place.slot], number, 1)\n",
+        kind="log",
+        within=30,
+        says="accepted",
+    ),
+    Mutant(
+        name="outbox after meta",
+        breaks="Decisions become durable only after the meta record that names them.",
+        file=CHECKPOINT,
+        old="records.append(Message(META, ",
+        new="records.insert(len(records) - len(new), Message(META, ",
+        kind="log",
+        within=30,
+        says="meta names",
+    ),
+    Mutant(
+        name="letters unacknowledged",
+        breaks="A checkpoint moves past rejected records whose dead letters nobody has acknowledged.",
+        file=PARTITION,
+        old="await self._log.append(DEAD_LETTERS, partition, self._dead_letters[:CHUNK])",
+        new="asyncio.ensure_future(self._log.append(DEAD_LETTERS, partition, self._dead_letters[:CHUNK]))",
+        kind="log",
+        within=30,
+        says="moved past",
+    ),
+    Mutant(
+        name="unpublished decisions forgotten",
+        breaks="The meta record names only what the next checkpoints decide, not what is still to be shown.",
+        file=CHECKPOINT,
+        old='"outbox": [self.outbox_start, outbox_end]',
+        new='"outbox": [outbox_end, outbox_end]',
+        kind="log",
+        within=30,
+        says="never shown",
+    ),
+    Mutant(
+        name="unpublished decisions backwards",
+        breaks="What a restore finds unpublished is shown newest first.",
+        file=CHECKPOINT,
+        old="state.outbox.append(",
+        new="state.outbox.appendleft(",
+        kind="log",
+        within=30,
+        says="order",
+    ),
+    Mutant(
+        name="revision restarted",
+        breaks="After a restore the revisions of all services begin at 1 again.",
+        file="stream/core/storing.py",
+        old="    for name in services.COLUMNS:\n        if name not in _OWN:",
+        new='    for name in services.COLUMNS:\n        if name not in (*_OWN, "revision"):',
+        kind="log",
+        within=30,
+        says="revision",
+    ),
+    Mutant(
+        name="offset of the end",
+        breaks="After a restore the tracker reads on at the end of the log and not where the meta record says.",
+        file=PARTITION,
+        old="async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s) as fetch:",
+        new="_, end = await log.bounds(DELTAS, partition)\n"
+        "        async with _fetches(log, partition, end, settings.deadline_s) as fetch:",
+        kind="log",
+        within=30,
+        says="accepted",
+    ),
+    Mutant(
+        name="adjustments forgotten",
+        breaks="A restore forgets the ids of adjustments, so that a repeated credit counts twice.",
+        file="stream/core/tracker.py",
+        old="tracker._ids.restore(ids)",
+        new="tracker._ids.restore([])",
+        kind="log",
+        within=30,
+        says="credit",
+    ),
+    Mutant(
+        name="growth from zero",
+        breaks="After a repeat a growing delta counts once more from zero.",
+        file="stream/core/counting.py",
+        old="grown = Anchor(anchor.start, delta.end, max(anchor.in_, delta.in_), max(anchor.out, delta.out))",
+        new="grown = Anchor(anchor.start, delta.end, delta.in_ * (more_in > 0), delta.out * (more_out > 0))",
+        kind="log",
+        within=30,
+        says="accepted",
+    ),
+    Mutant(
+        name="stay by the clock",
+        breaks="A stay begins when the tracker comes to the decision, and not at the instant that it decides upon.",
+        file="stream/core/ladder.py",
+        old="self.profile, self.entered_at, self.entered_as_of_before = profile, at, as_of < at",
+        new="import time\n\n"
+        "        self.profile, self.entered_at, self.entered_as_of_before = profile, time.time_ns() // 10**6, False",
+        kind="log",
+        within=30,
+        says="decision",
+    ),
+    Mutant(
+        name="delta behind the watermark",
+        breaks="A delta that a watermark has passed is taken for a stale one.",
+        file="stream/core/service.py",
+        old='if added.outcome == "stale":',
+        new='if added.outcome == "stale" or delta.end <= (self.mark or 0):',
+        kind="log",
+        within=30,
+        says="accepted",
+    ),
+    Mutant(
+        name="moves out of order",
+        breaks="The moves of one vector step are shown last one first.",
+        file="stream/core/tracker.py",
+        old="found += [(place, outcome) for outcome in self._count_one(",
+        new="found += [(-place, outcome) for outcome in self._count_one(",
+        kind="log",
+        within=30,
+        says="order",
+    ),
+)
