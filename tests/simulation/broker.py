@@ -41,7 +41,7 @@ class Broker(MemoryLog):
     """`Client`s reach it; nobody calls it from within a process."""
 
     def __init__(
-        self, clock: Clock, weather: Weather, *, partitions: int, retention_ms: Mapping[str, int] | None
+        self, clock: Clock, weather: Weather, *, partitions: int, retention_ms: Mapping[str, int] | None = None
     ) -> None:
         super().__init__(clock, partitions=partitions, retention_ms=retention_ms)
         self._weather = weather
@@ -113,6 +113,12 @@ class Broker(MemoryLog):
     def released(self, topic: str, partition: int, before_offset: int) -> None:
         self.release(topic, partition, before_offset)
         self.journal.append(Entry(self._clock.now(), self._who, "release", topic, partition, (), before_offset))
+
+    def wake(self) -> None:
+        """Have all readers look again."""
+        for stream in self._streams.values():
+            stream.arrival.set()
+            stream.arrival = asyncio.Event()
 
     def clean(self, topic: str, partition: int) -> None:
         """Compaction, at its own time."""

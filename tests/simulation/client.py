@@ -95,6 +95,7 @@ class Client:
 
     async def close(self) -> None:
         self._closed = True
+        self._broker.wake()
 
     async def write(self, lease: ClientLease, topic: str, messages: Sequence[Message]) -> None:
         check_messages(topic, messages)

@@ -38,6 +38,7 @@ class Coordinator:
         self._generation = 0
         self._members: dict[Role, list[Member]] = {}
         self._expelled: list[tuple[Role, Member]] = []
+        self._joined: set[tuple[Role, Process]] = set()
         self._owners: dict[tuple[Role, int], Member] = {}
 
     async def assignments(self, role: Role, process: Process) -> AsyncGenerator[frozenset[int], None]:
@@ -51,10 +52,10 @@ class Coordinator:
             self._leave(role, member)
 
     def admit(self, role: Role, partition: int, process: Process) -> None:
-        """The group commit with which a take-over begins.  Raises Unavailable for whoever is not the member that the
-        partition is assigned to now."""
+        """The group commit with which a take-over begins.  Raises Unavailable for a process that has joined and is not
+        the one that the partition is assigned to now."""
         owner = self._owners.get((role, partition))
-        if owner is None or owner.process is not process:
+        if (role, process) in self._joined and (owner is None or owner.process is not process):
             self._weather.happened["take-over by a former member"] += 1
             raise Unavailable(f"{role} of partition {partition}: not assigned to this member any more")
 
@@ -94,6 +95,7 @@ class Coordinator:
 
     def _join(self, role: Role, member: Member) -> None:
         self._members.setdefault(role, []).append(member)
+        self._joined.add((role, member.process))
         self.rebalance(role)
 
     def _leave(self, role: Role, member: Member) -> None:

@@ -54,7 +54,7 @@ class Process:
             self._wake()
 
     def bury(self) -> None:
-        """When all is over: the tasks of a dead process may take the steps that they need to be cancelled."""
+        """When all is over: its tasks may take the steps that they need to be cancelled."""
         self.state, self.halt_at = "runs", None
         self._wake()
 
@@ -83,7 +83,7 @@ class _Stepped(Coroutine[Any, Any, T]):
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], process: Process) -> None:
         self._coroutine = coroutine
-        self._process = process
+        self.process = process
         self._thrown: BaseException | None = None
 
     def send(self, value: Any) -> Any:
@@ -100,8 +100,8 @@ class _Stepped(Coroutine[Any, Any, T]):
         raise NotImplementedError("a task takes its steps, nobody awaits it")
 
     def _advance(self) -> Any:
-        if not self._process.may_step():
-            parked = self._process.park()
+        if not self.process.may_step():
+            parked = self.process.park()
             parked._asyncio_future_blocking = True
             return parked
         thrown, self._thrown = self._thrown, None
@@ -113,6 +113,14 @@ def task_factory(loop: asyncio.AbstractEventLoop, coroutine: Any, context: Conte
     process = _CURRENT.get() if context is None else context.get(_CURRENT)
     main = coroutine if process is None else _Stepped(coroutine, process)
     return asyncio.Task(main, loop=loop, context=context)
+
+
+def bury() -> None:
+    """Bury all processes that have tasks left on this loop."""
+    for task in asyncio.all_tasks():
+        coroutine = task.get_coro()
+        if isinstance(coroutine, _Stepped):
+            coroutine.process.bury()
 
 
 def current() -> str:

@@ -16,7 +16,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.client import Client
 from tests.simulation.coordinator import Coordinator
 from tests.simulation.host import Host, Main
-from tests.simulation.process import Process, task_factory
+from tests.simulation.process import Process, bury, task_factory
 from tests.simulation.trace import Trace
 from tests.simulation.weather import Weather
 
@@ -95,9 +95,7 @@ class World:
         structlog.configure(processors=[_unheard])
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         await self.broker.close()
-        for host in self.hosts:
-            for process in host.processes:
-                process.bury()
+        bury()
 
     # ------------------------------------------------------------ for the hosts
 
