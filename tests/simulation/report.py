@@ -55,6 +55,7 @@ def reported(
     play: Callable[[World], Awaitable[Counter[str]]],
     *,
     start_ms: int,
+    longest_s: float = LONGEST_S,
 ) -> Report:
     """`make` the world on its own loop and `play` in it what is to happen, the audit included.
 
@@ -68,7 +69,7 @@ def reported(
         world = make(clock)
         made.append(world)
         try:
-            async with asyncio.timeout(LONGEST_S):
+            async with asyncio.timeout(longest_s):
                 return await play(world)
         finally:
             seconds.append(asyncio.get_running_loop().time())
