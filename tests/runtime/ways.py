@@ -173,6 +173,8 @@ class Run:
 
     def _replaced(self, process: Process) -> Process:
         """Itself, or, if it is dead or stands still, the next one in its place."""
+        if self._tasks[process].done():
+            self._tasks[process].result()  # it cannot go on: that is what is wrong
         weary = process.fate == "unanswered" and self._random.random() < 0.03
         if process.gone or weary:
             process.gone = True
