@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 
 from stream.config import units
 from stream.config.document import Document
+from stream.config.secrets import absolute
 from stream.config.units import Wrong, nearest, shown
 from stream.core.reading import Path, Problem
 from stream.core.speed import Speed
@@ -127,10 +128,10 @@ def listen(value: object) -> Address | None:
 
 
 def file_path(value: object, info: ValidationInfo) -> FilePath:
-    """An absolute path; a relative one is relative to the file's folder."""
+    """An absolute path; a relative one is relative to the file's folder.  Raises Wrong."""
     context: Mapping[str, Any] = info.context or {}
     folder: FilePath = context["folder"]
-    return folder / FilePath(text(value)).expanduser()
+    return absolute(FilePath(text(value)), folder)
 
 
 def several(value: object) -> list[object]:

@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stream.config.units import Wrong, shown
 from stream.core.errors import Misconfigured
 
 MAX_BYTES = 64 * 1024
+MAX_PATH_BYTES = 4095
+MAX_NAME_BYTES = 255
+"""What Linux takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,24 @@ class Secret:
 
 
 def located(path: Path, folder: Path, environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the secret file `path` is: systemd's credentials first, then beside the configuration in `folder`."""
+    """Where the secret file `path` is: systemd's credentials first, then beside the configuration in `folder`.
+
+    Raises Wrong."""
     credentials = environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and not path.is_absolute() and (Path(credentials) / path).exists():
+    if credentials and not path.is_absolute() and os.path.exists(Path(credentials) / path):  # of any length
         return Path(credentials) / path
-    return folder / path.expanduser()
+    return absolute(path, folder)
+
+
+def absolute(path: Path, folder: Path) -> Path:
+    """A path of the file in `folder`, `~` written out.  Raises Wrong if nothing can have that name."""
+    try:
+        whole = folder / path.expanduser()
+    except RuntimeError as error:
+        raise Wrong(f"{shown(str(path))} begins with a user who has no home here", "write the whole path") from error
+    if len(os.fsencode(whole)) > MAX_PATH_BYTES or any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in whole.parts):
+        raise Wrong(f"{shown(str(path))} is longer than a path can be", "write a shorter one")
+    return whole
 
 
 def exposed(file: Path, environ: Mapping[str, str] = os.environ) -> str | None:

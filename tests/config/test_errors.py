@@ -383,6 +383,32 @@ def test_text_that_is_no_text() -> None:
     assert "1: more than 250000 values; mind aliases that multiply" in problems(bomb)
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("~nobody-is-called-so/x", "begins with a user who has no home here; write the whole path"),
+        ("x" * 256, "is longer than a path can be; write a shorter one"),
+        ("x/" * 2100, "is longer than a path can be; write a shorter one"),
+    ],
+)
+def test_paths_that_nothing_can_have(path: str, words: str) -> None:
+    """They are refused with their line wherever a path may stand, and not met again by whoever opens the file."""
+    credentials = {"CREDENTIALS_DIRECTORY": "/run/credentials"}
+    for text in (
+        platform(f"token_file: {path}", base=CREDENTIALS),
+        platform(f"ca_file: {path}"),
+        f"log: sqlite:{path}",
+    ):
+        [problem] = problems(text, **credentials)
+        assert problem.endswith(words)
+
+
+def test_credentials_that_no_folder_holds() -> None:
+    """A credentials directory that cannot be looked into holds no secret."""
+    got = config(platform(), CREDENTIALS_DIRECTORY="/" + "x" * 300)
+    assert got.platforms["vm1"].secret.file == FILE.parent / "vm1.token"
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """A missing file says how to get one; a folder is no file."""
     missing = tmp_path / "quota-stream.yaml"
