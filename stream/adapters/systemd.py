@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
+
+_NUMBER = re.compile("[0-9]{1,18}")
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -29,6 +32,6 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
 def watchdog_s(environ: Mapping[str, str] = os.environ) -> float | None:
     """How often `WATCHDOG=1` is due (half of what the unit allows), or None if nobody waits for it."""
     allowed_us = environ.get("WATCHDOG_USEC", "")
-    if not allowed_us.isdigit() or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+    if not _NUMBER.fullmatch(allowed_us) or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(allowed_us) / 2_000_000
