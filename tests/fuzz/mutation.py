@@ -34,7 +34,8 @@ TEXTS: Sequence[str] = (
     "\udfff", "a\ud800b", "\U0001f600", "e\u0301", "ß", "İ", "٣", "²", "½", "０", "x" * 64, "x" * 65, "x" * 200,
     "x" * 201, "é" * 200, "x" * 10_000, "NaN", "null", "true", "1", "-1", "1e3", "0x10", "9" * 30, "9" * 5000,
     "1_000", "original", "service", "period", "vm1", "vm1/1", "vm1/", "/1", "@x/1", "vm1/1/2", "elsewhere/1",
-    "vm1/\ud800", "batch", "plans", "2026-03-01 12:00:00", "0000-00-00", "Europe/Berlin", "Europe", "../etc/passwd",
+    "vm1/\ud800", "batch", "plans", "2026-03-01 12:00:00", "0000-00-00", "Europe/Berlin", "Europe",
+    "../etc/passwd", "~", "~nobody-is-called-so/x",
     "posixrules", "%s", "{}", "$(x)", "<html>", "'", '"', "\\", "a:b", "[", "{", "complete", "10 Mbit/s", "1h", "80%",
     "*", "[!a-", "?", "a/" * 50,
 )  # fmt: skip

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stream.core.errors import Corrupt, Rejected
+from stream.config.units import Wrong
+from stream.core.errors import Corrupt, Misconfigured, Rejected
 from tests.fuzz.deltas import DeltasSubject
+from tests.fuzz.settings import ConfigSubject, EnvironmentSubject, QuantitySubject, SecretsSubject
 from tests.fuzz.target import Target
 from tests.fuzz.topics import ChangesSubject, EnforcementsSubject, PagesSubject, StateSubject
 
@@ -54,6 +56,43 @@ _TARGETS = (
         holds="no column is larger than the page",
         subject=PagesSubject,
         weight=40,
+    ),
+    Target(
+        name="configuration",
+        comes_in="the configuration file: YAML or any bytes; environment variables",
+        entry="config.load",
+        refusals=(Misconfigured,),
+        holds="what is accepted makes platforms, plans as the log carries them, and rules",
+        subject=ConfigSubject,
+        weight=5,
+        per_byte=4000,
+    ),
+    Target(
+        name="quantities",
+        comes_in="sizes, durations, percentages and speeds",
+        entry="config.units",
+        refusals=(Wrong,),
+        holds="whole numbers within bounds, which are written as they are read",
+        subject=QuantitySubject,
+        weight=80,
+    ),
+    Target(
+        name="secrets",
+        comes_in="files of tokens and passwords",
+        entry="config.secrets, vmmanager.settings",
+        refusals=(),
+        holds="a token fits into a header; a refusal does not repeat the secret",
+        subject=SecretsSubject,
+        weight=40,
+    ),
+    Target(
+        name="environment",
+        comes_in="variables of systemd, the name of the configuration",
+        entry="adapters.systemd, config.load, config.secrets.located",
+        refusals=(Misconfigured,),
+        holds="intervals are none or positive",
+        subject=EnvironmentSubject,
+        weight=2,
     ),
 )
 
