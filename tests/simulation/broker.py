@@ -15,7 +15,11 @@ from stream.core.errors import Fenced, Truncated
 from stream.ports import DELTAS, ENFORCEMENTS, STATE, Clock, Message, Record, Role
 from tests.simulation.weather import Weather
 
-Deed: TypeAlias = Literal["append", "write", "take over", "release"]
+Deed: TypeAlias = Literal["append", "write", "assign", "take over", "release"]
+
+
+OWNED: Mapping[Role, str] = {"tracker": STATE, "enforcer": ENFORCEMENTS, "collector": DELTAS}
+"""The topic that stands for what a role owns."""
 
 
 class Entry(NamedTuple):
@@ -89,8 +93,12 @@ class Broker(MemoryLog):
     def taken(self, role: Role, partition: int) -> int:
         """The epoch of the new owner."""
         epoch = self._epochs[role, partition] = self._epochs.get((role, partition), 0) + 1
-        self._note("take over", DELTAS if role == "tracker" else ENFORCEMENTS, partition, ())
+        self._note("take over", OWNED[role], partition, ())
         return epoch
+
+    def assigned(self, role: Role, partition: int, who: str) -> None:
+        """The group says that this process is the one to take over."""
+        self.journal.append(Entry(self._clock.now(), who, "assign", OWNED[role], partition, (), 0))
 
     def fetched(self, topic: str, partition: int, offset: int) -> Fetch:
         """What there is from an offset on, or the next part of it.  Raises Truncated."""
@@ -124,6 +132,11 @@ class Broker(MemoryLog):
         """Compaction, at its own time."""
         self._weather.happened["compaction"] += 1
         self.compact(topic, partition)
+
+    def cut_off(self, topic: str, partition: int) -> None:
+        """All that is there is no longer kept, read or not."""
+        stream = self._stream(topic, partition)
+        stream.expire(self._clock.now(), stream.end)
 
     # ------------------------------------------------------------ within
 

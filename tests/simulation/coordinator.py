@@ -27,14 +27,19 @@ class Member:
         self.news: asyncio.Queue[frozenset[int]] = asyncio.Queue()
         self.heard = 0
         """The generation of the last of them."""
+        self.left = False
 
 
 class Coordinator:
     """Assigns the partitions of each role to those processes that take part in it."""
 
-    def __init__(self, weather: Weather, *, partitions: int) -> None:
+    def __init__(
+        self, weather: Weather, *, partitions: int, tell: Callable[[Role, int, str], None] | None = None
+    ) -> None:
+        """`tell` is told the process of each new owner."""
         self._weather = weather
         self._partitions = partitions
+        self._tell_owner = tell or (lambda *_: None)
         self._generation = 0
         self._members: dict[Role, list[Member]] = {}
         self._expelled: list[tuple[Role, Member]] = []
@@ -66,7 +71,8 @@ class Coordinator:
         self._generation += 1
         for partition in range(self._partitions):
             if members:
-                self._owners[role, partition] = rng.choice(members)
+                owner = self._owners[role, partition] = rng.choice(members)
+                self._tell_owner(role, partition, owner.process.name)
             else:
                 self._owners.pop((role, partition), None)
         for member in members:
@@ -94,11 +100,14 @@ class Coordinator:
                 self.rebalance(role)
 
     def _join(self, role: Role, member: Member) -> None:
+        if member.left or member.process.state == "dead":
+            return
         self._members.setdefault(role, []).append(member)
         self._joined.add((role, member.process))
         self.rebalance(role)
 
     def _leave(self, role: Role, member: Member) -> None:
+        member.left = True
         if member in self._members.get(role, []):
             self._members[role].remove(member)
             self.rebalance(role)

@@ -54,7 +54,7 @@ class World:
         self.seed, self.clock, self.weather = seed, clock, weather
         self.trace = Trace(clock)
         self.broker = Broker(clock, weather, partitions=partitions, retention_ms=retention_ms)
-        self.coordinator = Coordinator(weather, partitions=partitions)
+        self.coordinator = Coordinator(weather, partitions=partitions, tell=self.broker.assigned)
         self.hosts: list[Host] = []
         self.violations: list[str] = []
         """What was seen on the way that must not be."""
