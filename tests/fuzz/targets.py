@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stream.config.units import Wrong
-from stream.core.errors import Corrupt, Misconfigured, Rejected
+from stream.core.errors import Corrupt, Misconfigured, Refused, Rejected, Unavailable
 from tests.fuzz.deltas import DeltasSubject
+from tests.fuzz.platform import RepliesSubject, SurveySubject
 from tests.fuzz.settings import ConfigSubject, EnvironmentSubject, QuantitySubject, SecretsSubject
 from tests.fuzz.target import Target
 from tests.fuzz.topics import ChangesSubject, EnforcementsSubject, PagesSubject, StateSubject
@@ -92,7 +93,26 @@ _TARGETS = (
         refusals=(Misconfigured,),
         holds="intervals are none or positive",
         subject=EnvironmentSubject,
-        weight=2,
+        weight=20,
+    ),
+    Target(
+        name="replies",
+        comes_in="answers of a VMmanager: status, headers, bodies",
+        entry="adapters.vmmanager: client, access, replies, platform",
+        refusals=(Unavailable, Refused),
+        holds="machines that can be registered, totals within bounds and in order",
+        subject=RepliesSubject,
+        weight=10,
+    ),
+    Target(
+        name="survey",
+        comes_in="the same, while `check --live` asks",
+        entry="stream.survey",
+        refusals=(),
+        holds="there is a report",
+        subject=SurveySubject,
+        weight=1,
+        most_mib=64,
     ),
 )
 
