@@ -71,13 +71,16 @@ async def work(role: Role, assignments_of: Log, serve: Serve, stop: asyncio.Even
     Raises what `assignments` raises, and what a partition cannot get over; then all others are told to end as well.
     """
     running: dict[int, tuple[asyncio.Task[None], asyncio.Event]] = {}
+    leaving: list[asyncio.Task[None]] = []  # revoked and not yet ended
 
     async def follow() -> None:
         async for assigned in assignments_of.assignments(role):
-            revoked = [running.pop(partition) for partition in running.keys() - assigned]
-            for _, ended in revoked:
+            for partition in running.keys() - assigned:
+                task, ended = running.pop(partition)
                 ended.set()
-            await asyncio.gather(*(_finish(task) for task, _ in revoked))
+                leaving.append(task)
+            await asyncio.gather(*map(_finish, leaving))
+            leaving.clear()
             for partition in sorted(assigned - running.keys()):
                 ended = asyncio.Event()
                 task = asyncio.create_task(persist(role, partition, serve, ended, rng), name=f"{role}-{partition}")
@@ -95,8 +98,9 @@ async def work(role: Role, assignments_of: Log, serve: Serve, stop: asyncio.Even
         stopping.cancel()
         for _, ended in running.values():
             ended.set()
-        finished = (_finish(task) for task, _ in running.values())
-        errors = [error for error in await asyncio.gather(*finished, return_exceptions=True) if error is not None]
+        ending = [*leaving, *(task for task, _ in running.values())]
+        results = await asyncio.gather(*map(_finish, ending), return_exceptions=True)
+        errors = [error for error in results if error is not None]
     if errors:
         raise errors[0]
 

@@ -140,6 +140,23 @@ def test_a_stop_waits_for_all() -> None:
     warped(main)
 
 
+def test_a_stop_waits_for_what_was_just_taken_away() -> None:
+    """A partition that is on its way out when everything is to stop has the same time to end, and then is cut off."""
+
+    async def main(clock: WarpClock) -> None:
+        log, served = Assigning(clock, 1, 2, 3), Served()
+        served.lingers_s |= {1: 7, 2: 1e6}
+        async with working(log, served) as (task, stop):
+            await asyncio.sleep(10)
+            log.assigned.put_nowait({3})
+            await asyncio.sleep(5)
+            stop.set()
+            await task
+            assert served.happened[3:] == [(15, "-", 3), (17, "-", 1), (15 + round(STOP_DEADLINE_S), "-", 2)]
+
+    warped(main)
+
+
 def test_it_ends_when_there_is_nothing_more_to_do() -> None:
     """As a drain does: when every partition has ended by itself."""
 
