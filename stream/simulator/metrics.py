@@ -30,6 +30,7 @@ UNITS_MS = {
     **dict.fromkeys(("y", "year", "years"), 365 * DAY_MS),
 }
 """A month is thirty days and a year 365, whatever the calendar says."""
+LONGEST_MS = 10_000 * UNITS_MS["year"]
 
 Hidden: TypeAlias = Callable[[Machine, Int64s], NDArray[np.bool_]]
 """(VM, begins of steps in ms) -> which of these points cannot be seen now."""
@@ -46,10 +47,11 @@ class Query(NamedTuple):
 
 def parse_interval(text: str) -> int:
     """`5min`, `1month`, ... -> ms; raises Rejected."""
-    match = re.fullmatch(r"(\d+)([a-z]+)", text)
-    if match is None or match[2] not in UNITS_MS or int(match[1]) == 0:
+    match = re.fullmatch(r"([0-9]{1,12})([a-z]+)", text)
+    length_ms = int(match[1]) * UNITS_MS.get(match[2], 0) if match else 0
+    if not 0 < length_ms <= LONGEST_MS:
         raise Rejected(f"not an interval: {text}")
-    return int(match[1]) * UNITS_MS[match[2]]
+    return length_ms
 
 
 def parse_instant(text: str, now: int, knobs: Knobs) -> int:
@@ -99,11 +101,12 @@ def render(lives: Sequence[Machine], query: Query, now: int, knobs: Knobs, hidde
     first_bucket, last_bucket = first * step_ms // interval_ms, (last - 1) * step_ms // interval_ms + 1
     if last_bucket - first_bucket > knobs.most_points:
         raise Rejected(f"too many points: {last_bucket - first_bucket}", "ask for a longer interval")
-    over = min(last, max(first, (now - knobs.lag_ms) // step_ms))
-    values, seen = _known(lives, query.direction, first, over, now, knobs, hidden)
+    begun = max(first, min(lives[0].created // step_ms, last))  # before the first of them was made there is nothing
+    over = min(last, max(begun, (now - knobs.lag_ms) // step_ms))
+    values, seen = _known(lives, query.direction, begun, over, now, knobs, hidden)
     if not seen.any():
         return None
-    buckets = np.arange(first, over) * step_ms // interval_ms - first_bucket
+    buckets = np.arange(begun, over) * step_ms // interval_ms - first_bucket
     sums = np.zeros(last_bucket - first_bucket, np.int64)
     np.add.at(sums, buckets[seen], values[seen])
     filled = np.zeros(len(sums), np.bool_)

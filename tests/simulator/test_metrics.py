@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from stream.simulator import Knobs
@@ -189,6 +191,9 @@ async def test_epoch_seconds_if_they_are_passed_on() -> None:
         {"until": "00:00_2026031"},
         {"interval": "5 parsecs"},
         {"interval": "0h"},
+        {"interval": "10001y"},
+        {"interval": "9" * 5000 + "s"},
+        {"from": "-" + "9" * 12 + "y"},
         {"from": "00:00_20000101"},
     ],
 )
@@ -200,6 +205,18 @@ async def test_senseless_questions_are_refused(query: dict[str, str]) -> None:
         reply = await one.client.get(f"/vm/v3/host/{id}/metrics", params=asked)
         assert reply.status_code == 400
         assert set(reply.json()["error"]) == {"code", "msg", "value"}
+
+
+async def test_a_time_long_before_anything_costs_nothing() -> None:
+    """Ten thousand years in one point: what there is, and memory for what there is."""
+    async with platform(at=END) as one:
+        id = scripted(one, T0, END)
+        tracemalloc.start()
+        points = await one.points(id, "12:00_00010101", "12:00_99991231", interval="10000y")
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert sum(value or 0 for value, _ in points) == 1000 * (DAY // STEP)
+        assert peak_bytes < 4_000_000
 
 
 @pytest.mark.parametrize(("view", "received"), [("vm", "rx"), ("tap", "tx")])
