@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias
 
 import httpx
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
@@ -40,6 +41,15 @@ Function: TypeAlias = Callable[[Call], Reply]
 
 MOST_CALLS = 1000
 """So many of the latest calls are remembered."""
+
+
+class _Number(IntegerConvertor):
+    """An id in a path: what has more digits is none."""
+
+    regex = "[0-9]{1,18}"
+
+
+register_url_convertor("number", _Number())
 
 
 def create_app(
@@ -86,12 +96,12 @@ class Simulator:
             ("POST", "/auth/v4/token", functions.issue_token),
             ("DELETE", "/auth/v4/token/{token}", functions.logout),
             ("GET", "/vm/v3/host", functions.hosts),
-            ("GET", "/vm/v3/host/{id:int}", functions.host),
-            ("GET", "/vm/v3/host/{id:int}/metrics", functions.metrics),
-            ("GET", "/vm/v3/host/{id:int}/history", functions.history),
-            ("POST", "/vm/v3/host/{id:int}/resource", functions.change_resource),
+            ("GET", "/vm/v3/host/{id:number}", functions.host),
+            ("GET", "/vm/v3/host/{id:number}/metrics", functions.metrics),
+            ("GET", "/vm/v3/host/{id:number}/history", functions.history),
+            ("POST", "/vm/v3/host/{id:number}/resource", functions.change_resource),
             ("GET", "/vm/v3/task", functions.tasks),
-            ("GET", "/vm/v3/task/{id:int}", functions.task),
+            ("GET", "/vm/v3/task/{id:number}", functions.task),
         )
         routes = [Route(path, self._endpoint(function), methods=[method]) for method, path, function in table]
         anything = Route("/{path:path}", self._endpoint(_not_found), methods=["GET", "POST", "DELETE"])

@@ -102,6 +102,8 @@ async def test_what_is_not_there() -> None:
         assert code(await one.client.post("/vm/v3/host", json={})) == (404, 1106)
         for path in ("host/5", "host/5/metrics?target=net_rx_summary", "host/5/history", "task/5"):
             assert code(await one.client.get(f"/vm/v3/{path}")) == (404, 3080)
+        for path in (f"host/{'9' * 30}", f"task/{'9' * 30}", f"task/{'9' * 5000}"):
+            assert code(await one.client.get(f"/vm/v3/{path}")) == (404, 1106)
         assert code(await one.order(5, net_in_mbitps=1)) == (404, 3080)
         assert code(await one.client.delete("/auth/v4/token/none")) == (404, 3080)
 
