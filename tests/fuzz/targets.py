@@ -8,6 +8,7 @@ from stream.config.units import Wrong
 from stream.core.errors import Corrupt, Misconfigured, Refused, Rejected, Unavailable
 from tests.fuzz.deltas import DeltasSubject
 from tests.fuzz.platform import RepliesSubject, SurveySubject
+from tests.fuzz.servers import HealthSubject, SimulatorSubject
 from tests.fuzz.settings import ConfigSubject, EnvironmentSubject, QuantitySubject, SecretsSubject
 from tests.fuzz.target import Target
 from tests.fuzz.topics import ChangesSubject, EnforcementsSubject, PagesSubject, StateSubject
@@ -112,6 +113,25 @@ _TARGETS = (
         holds="there is a report",
         subject=SurveySubject,
         weight=1,
+        most_mib=64,
+    ),
+    Target(
+        name="health",
+        comes_in="requests for health and metrics",
+        entry="web.health",
+        refusals=(),
+        holds="status 200, 404, 405, or 503 where something is not ready",
+        subject=HealthSubject,
+        weight=40,
+    ),
+    Target(
+        name="simulator",
+        comes_in="requests to the simulator",
+        entry="simulator.app and its functions",
+        refusals=(),
+        holds="a status of its own and JSON; what is refused changes nothing",
+        subject=SimulatorSubject,
+        weight=20,
         most_mib=64,
     ),
 )
