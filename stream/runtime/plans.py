@@ -6,14 +6,20 @@ same for everybody.  A broadcast that was cut short leaves partitions at differe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple
 
 from stream import wire
+from stream.core.errors import Unavailable
 from stream.core.model import Plans
 from stream.core.plan import Plan
 from stream.ports import DELTAS, Log, Message
 from stream.runtime.checkpoint import load_plans
+
+DEADLINE_S = 60.0
+"""For each call on the log."""
 
 
 class InForce(NamedTuple):
@@ -35,7 +41,7 @@ async def in_force(log: Log) -> list[InForce]:
 async def apply(log: Log, plans: Mapping[str, Plan]) -> int:
     """Publish `plans` to every partition unless all of them have exactly these.  Returns the version in force then.
 
-    A crash in the middle leaves the partitions at different versions; calling it again mends that.
+    A crash in the middle, or Unavailable, leaves the partitions at different versions; calling it again mends that.
     """
     present = await in_force(log)
     newest = max(each.version for each in present)
@@ -44,23 +50,37 @@ async def apply(log: Log, plans: Mapping[str, Plan]) -> int:
         return newest
     message = Message(*wire.encode_plans(newest + 1, plans))
     for partition in range(log.partitions):
-        await log.append(DELTAS, partition, [message])
+        async with _answering():
+            await log.append(DELTAS, partition, [message])
     return newest + 1
 
 
 async def _newest(log: Log, partition: int) -> InForce:
     """What the tracker's state has, or a newer record that it has not read yet."""
-    start, version, plans = await load_plans(log, partition)
+    async with _answering():
+        offset, version, plans = await load_plans(log, partition)
+        end = (await log.bounds(DELTAS, partition))[1]
     newest = InForce(version, plans)
-    end = (await log.bounds(DELTAS, partition))[1]
-    if start >= end:
-        return newest
     decoder = wire.Decoder()
-    async for records in log.read(DELTAS, partition, start, wait_s=1.0):
-        candidates = [record for record in records if record.value is not None and b'"plans"' in record.value]
-        for event in decoder.decode(candidates):
-            if isinstance(event, Plans) and event.version > newest.version:
-                newest = InForce(event.version, event.plans)
-        if not records or records[-1].offset + 1 >= end:
-            break
+    async with aclosing(log.read(DELTAS, partition, offset, wait_s=1.0)) as fetches:
+        while offset < end:
+            async with _answering():
+                records = await anext(fetches)
+            if not records:
+                break
+            offset = records[-1].offset + 1
+            candidates = [record for record in records if record.value is not None and b'"plans"' in record.value]
+            for event in decoder.decode(candidates):
+                if isinstance(event, Plans) and event.version > newest.version:
+                    newest = InForce(event.version, event.plans)
     return newest
+
+
+@asynccontextmanager
+async def _answering() -> AsyncIterator[None]:
+    """Raises Unavailable when the log does not answer."""
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            yield
+    except TimeoutError as error:
+        raise Unavailable(f"the log has not answered within {DEADLINE_S:g} s") from error

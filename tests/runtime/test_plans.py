@@ -16,7 +16,7 @@ from stream.adapters.clock import WarpClock, run_warped
 from stream.adapters.memory import MemoryLog
 from stream.core.errors import Unavailable
 from stream.core.plan import Plan
-from stream.ports import DELTAS
+from stream.ports import DELTAS, Message
 from stream.runtime import plans
 from stream.runtime.partition import own
 from stream.wire import encode_plans
@@ -135,3 +135,36 @@ def test_half_a_broadcast_is_mended(wanted: Mapping[str, Plan], tracked: bool) -
         assert halves >= 2 * (PARTITIONS - 1), "before each append but the first, and after each but the last"
 
     on_a_log(main)
+
+
+class SilentLog(MemoryLog):
+    """From a certain step on it does not answer any more."""
+
+    steps = 0
+    answers = 1 << 30
+
+    async def _delay(self) -> None:
+        self.steps += 1
+        if self.steps > self.answers:
+            await asyncio.Event().wait()
+
+
+def test_a_log_that_does_not_answer_is_unavailable_soon() -> None:
+    """Whichever answer it is that never comes: whoever starts with the plans must not hang there for ever."""
+
+    async def main(clock: WarpClock) -> None:
+        steps = SilentLog.answers
+        for answers in count():
+            log = SilentLog(clock, partitions=PARTITIONS)
+            await log.append(DELTAS, 0, [Message(*encode_plans(7, LARGE))])
+            log.steps, log.answers = 0, answers
+            if answers >= steps:
+                break
+            began = clock.now()
+            with suppress(Unavailable):
+                await apply(log, SMALL)
+                steps = log.steps
+            assert clock.now() - began == (0 if answers == steps else 60_000)
+        assert steps > 3 * PARTITIONS
+
+    run_warped(main, start_ms=START_MS)
