@@ -1,0 +1,246 @@
+"""The auditor of a whole world: one sentence for everything that is not as it must be.
+
+It knows what the VMs really sent, who set which limits when, what each process asked the platform for, and what is in
+the log; of the product it believes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from stream.core.view import ServiceView
+from stream.runtime.checkpoint import load
+from tests.day.books import MBIT, least
+from tests.simulation.platforms import Network
+from tests.simulation.whole_books import Incarnation, WholeBooks
+from tests.simulation.whole_enforcing import wrong_enforcing
+from tests.simulation.whole_operator import Operator
+from tests.simulation.whole_plot import Plot
+from tests.simulation.whole_provider import Limits, Provider
+from tests.simulation.world import World
+
+DEADLINE_MS = 2 * 3_600_000
+"""After calm everything has to be right by then, or within thirty sampling steps if these are longer."""
+SOON_S = 60.0
+"""After calm a decision has to be on the platform within this and the time of the platform's task."""
+
+
+class Auditor:
+    def __init__(self, plot: Plot, world: World, provider: Provider, network: Network) -> None:
+        self._plot, self._world, self._provider, self._network = plot, world, provider, network
+        self.books = WholeBooks(world.broker)
+        self._now = world.clock.now
+        self.happened: Counter[str] = Counter()
+
+    # ------------------------------------------------------------ calm
+
+    async def settle(self, operator: Operator) -> None:
+        """Wait until all is right; what is not by the deadline is a violation."""
+        if self._plot.kind == "brake":
+            await operator.allow()
+        step_s = max(60.0, self._plot.step_ms / 1000)
+        deadline = self._now() + max(DEADLINE_MS, 30 * self._plot.step_ms)
+        while True:
+            await asyncio.sleep(step_s)
+            mistakes = [sentence async for sentence in self._mistakes(operator)]
+            if not mistakes:
+                break
+            if self._now() > deadline:
+                for sentence in mistakes:
+                    self._world.accuse(sentence)
+                return
+        if self._plot.kind != "shadow" and not operator.released:
+            await self._probe(operator)
+
+    async def _mistakes(self, operator: Operator):  # type: ignore[no-untyped-def]
+        self.books.read()
+        counted = await self._counted()
+        for sentence in chain(
+            self._wrong_services(counted),
+            self._wrong_bytes(counted),
+            self.books.wrong_outcomes(),
+            self.books.wrong_letters(),
+            self._wrong_limits(operator.released),
+        ):
+            yield sentence
+
+    async def _counted(self) -> dict[str, ServiceView]:
+        """As the trackers have stored it."""
+        found: dict[str, ServiceView] = {}
+        for number in range(self._world.broker.partitions):
+            tracker = await load(self._world.broker, number, self.books.partition_of)
+            found |= {name: view for name in tracker.names() if (view := tracker.service(name)) is not None}
+        return found
+
+    def _wrong_services(self, counted: dict[str, ServiceView]) -> Iterable[str]:
+        provider = self._provider
+        alive = {f"vm1/{one.id}" for one in provider.world.machines() if provider.group[one.id] != "free"}
+        if counted.keys() != alive:
+            yield f"services: {sorted(alive - counted.keys())} are not registered, {sorted(counted.keys() - alive)} are"
+
+    # ------------------------------------------------------------ bytes
+
+    def _wrong_bytes(self, counted: dict[str, ServiceView]) -> Iterable[str]:
+        """Every byte since a service's first anchor must be counted, and only once."""
+        for name, view in counted.items():
+            service = self.books.service(name)
+            if service is None:
+                continue
+            accepted = view.accepted_in, view.accepted_out
+            if accepted != service.accepted:
+                yield f"{name}: {accepted} bytes are accepted, the oracle has {service.accepted}"
+            for plan in view.plans:
+                ledger = plan.ledger
+                if ledger.accepted != ledger.counted + ledger.late + ledger.clipped:
+                    yield f"{name}: bytes of plan {plan.plan} do not add up: {ledger}"
+            yield from self._wrong_life(self.books.incarnations[name][-1], self._now())
+
+    def _wrong_life(self, one: Incarnation, until: int) -> Iterable[str]:
+        """What one incarnation was given, beside what its VM sent up to an instant."""
+        name, accepted = one.service.name, one.service.accepted
+        if one.first is None:
+            return
+        truth, exact = self._truth(one, until)
+        for direction, ours, theirs in zip(("in", "out"), accepted, truth, strict=True):
+            if ours > theirs:
+                yield f"{name}: {ours - theirs} bytes {direction} are counted more than once: {ours} of {theirs}"
+            elif exact and ours < theirs:
+                yield f"{name}: {theirs - ours} bytes {direction} are lost: {ours} of {theirs} are counted"
+
+    def _truth(self, one: Incarnation, until: int) -> tuple[tuple[int, int], bool]:
+        """Bytes in and out of its VM; and whether they are known exactly, which they are not where another VM of the
+        same id begins a series of its own while the service goes on."""
+        id = int(one.service.name.removeprefix("vm1/"))
+        assert one.first is not None
+        lives = self._provider.world.lives(id)
+        ended = until if one.ended is None else one.ended
+        around = [
+            life
+            for life in lives
+            if life.created < ended and (life.deleted is None or life.deleted > one.since - 10 * self._plot.step_ms)
+        ]
+        exact = True
+        if self._plot.knobs.reused_id == "fresh":
+            lives, exact = around, len(around) == 1
+        known = [life for life in lives if life.created < ended]
+        in_, out = (
+            sum(life.bytes_between(direction, one.first, until) for life in known) for direction in ("in", "out")
+        )
+        return (in_, out), exact
+
+    def wrong_ends(self) -> Iterable[str]:
+        """Services are deregistered that are gone, and no others; and what was counted until then was sent."""
+        gone_ms = 10 * self._plot.step_ms - 2 * self._plot.skew_ms
+        for name, incarnations in self.books.incarnations.items():
+            for one in incarnations:
+                if one.ended is None:
+                    continue
+                self.happened["deregistered"] += 1
+                since, until = one.said_gone - gone_ms, one.said_gone - self._plot.skew_ms
+                for life in self._provider.world.lives(int(name.removeprefix("vm1/"))):
+                    if life.created <= since and (life.deleted is None or life.deleted >= until):
+                        yield f"{name} was deregistered although its VM was there all the time"
+                current = one.service.current
+                if current is not None:
+                    yield from (each for each in self._wrong_life(one, current.end) if "more than once" in each)
+
+    # ------------------------------------------------------------ limits
+
+    def _wrong_limits(self, released: bool) -> Iterator[str]:
+        """Each VM must be limited to the lesser of what is due and what it had of others."""
+        world = self._provider.world
+        for machine in world.machines():
+            name = f"vm1/{machine.id}"
+            shown, due = world.limits(machine.id), self._due(name)
+            if released or self._plot.kind == "shadow":
+                due = (None, None)
+            originals = self._originals(machine.id)
+            fitting = [
+                any(limit == least((original,), (due[way],))[0] for original in originals[way])
+                for way, limit in enumerate(shown)
+            ]
+            if not all(fitting) and not self._is_left(name):
+                yield f"{name}: its speed is {shown}, due is {due}, and its original is one of {originals}"
+
+    def _due(self, name: str) -> Limits:
+        """Whole Mbit/s in and out that the oracle's ladders allow."""
+        service = self.books.service(name)
+        in_, out = service.speed() if service is not None else (None, None)
+        return in_ and max(1, in_ // MBIT), out and max(1, out // MBIT)
+
+    def _originals(self, id: int) -> tuple[set[int | None], set[int | None]]:
+        """Per direction, what may be its original: what others set last, and, where we were just about to set another
+        limit and so may never have seen it, what they had set before."""
+        found: list[set[int | None]] = []
+        posts = [post.at for post in self._network.posts if post.service == f"vm1/{id}"]
+        for key in ("net_in_mbitps", "net_out_mbitps"):
+            shown: int | None = -1
+            theirs: list[tuple[int, int | None]] = []
+            for change in sorted(self._provider.changes[id], key=lambda one: one.at):
+                if key in change.limits and not change.ours and change.limits[key] != shown:
+                    theirs.append((change.at, change.limits[key]))
+                shown = change.limits.get(key, shown)
+            possible: set[int | None] = set()
+            for at, limit in reversed(theirs):
+                possible.add(limit)
+                if not any(at - 3_600_000 < posted < at + 120_000 for posted in posts):
+                    break
+            found.append(possible)
+        return found[0], found[1]
+
+    def _is_left(self, name: str) -> bool:
+        """Whether it was said that it stays as it is: its repairs are used up, or somebody else's word holds."""
+        about = f"service='{name}'"
+        said = [event.what for event in self._world.trace.events if about in str(event.about)]
+        newest = next((what for what in reversed(said) if "enforcement." in what), "")
+        left = newest.endswith(("enforcement.left", "enforcement.yielded"))
+        self.happened["left as it is"] += left
+        return left
+
+    # ------------------------------------------------------------ at the end
+
+    async def _probe(self, operator: Operator) -> None:
+        """When all is calm, what is decided has to be on the platform soon."""
+        plot, world = self._plot, self._provider.world
+        groups = {f"vm1/{one.id}": self._provider.group[one.id] for one in world.machines()}
+        name = next((name for name, group in groups.items() if group in ("ladder", "both")), None)
+        if name is None or self._is_left(name):
+            return
+        id, profile = int(name.removeprefix("vm1/")), "half" if self._due(name) == (8, 3) else "slow"
+        before = world.limits(id)
+        await operator.adjust(name, "pin", plan="ladder", profile=profile)
+        began = self._now()
+        while self._now() - began < 1000 * SOON_S + 2 * plot.knobs.task_ms:
+            await asyncio.sleep(1.0)
+            self.books.read()
+            if not list(self._wrong_limits(released=False)) and self._due(name) != before:
+                self.happened["pinned"] += 1
+                self.happened["seconds from pin to platform"] += (self._now() - began) // 1000
+                return
+        for sentence in self._wrong_limits(released=False):
+            self._world.accuse(
+                f"not within {(self._now() - began) / 1000:.0f} s of a decision when all is calm: {sentence}"
+            )
+
+    async def audit(self) -> None:
+        """Of all that happened on the way."""
+        self.books.read()
+        for sentence in chain(
+            self.wrong_ends(), wrong_enforcing(self._plot, self.books, self._provider, self._network)
+        ):
+            self._world.accuse(sentence)
+        self._count()
+
+    def _count(self) -> None:
+        happened = self.happened
+        happened["VMs"] = len(self._provider.world.ids())
+        happened["posts"] = len(self._network.posts)
+        happened["foreign writes"] = sum(
+            not change.ours for changes in self._provider.changes.values() for change in changes[1:]
+        )
+        for outcomes in self.books.outcomes.values():
+            happened.update(str(outcome.get("reason", outcome["type"])) for outcome in outcomes)
+        happened[f"world {self._plot.kind}"] = 1

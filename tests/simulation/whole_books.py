@@ -1,0 +1,159 @@
+"""What the log of a whole world says, read from the broker's journal as it grows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import orjson
+
+from stream import wire
+from stream.core.enforced import Switches
+from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, ENFORCEMENTS, Message
+from tests.core.driving import LEFT_OUT, told
+from tests.oracle.partition import Partition
+from tests.oracle.service import Service
+from tests.simulation.broker import Broker, Entry
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(eq=False)
+class Incarnation:
+    """A service from a registration to its deregistration, as the oracle has it."""
+
+    service: Service
+    since: int
+    """Append time of the registration."""
+    first: int | None = None
+    """The start of its first delta."""
+    ended: int | None = None
+    """The append time of its deregistration."""
+    said_gone: int = 0
+    """When that was, according to the deregistration itself."""
+
+
+class Kept(NamedTuple):
+    """A record of `quota.enforcements` about a service, or about the switches."""
+
+    place: int
+    """Of its write in the journal."""
+    at: int
+    who: str
+    partition: int
+    document: Json | None
+
+
+class WholeBooks:
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.read_to = 0
+        self.oracles = [Partition(number, self.partition_of) for number in range(broker.partitions)]
+        self.incarnations: dict[str, list[Incarnation]] = defaultdict(list)
+        self.outcomes: dict[str, list[Json]] = defaultdict(list)
+        """By service, as shown; what a crash made say twice is here once."""
+        self.shown_at: dict[tuple[str, int, int], int] = {}
+        """When a decision (service, incarnation, revision) was first shown."""
+        self.letters: set[tuple[int, int, int]] = set()
+        """(partition, offset, index)"""
+        self.kept: dict[str, list[Kept]] = defaultdict(list)
+        self.switches: list[Kept] = []
+        self._heard: set[tuple[int, Message]] = set()
+
+    def partition_of(self, service: str) -> int:
+        return wire.partition_of(service, self._broker.partitions)
+
+    def read(self) -> None:
+        """Take note of all that happened by now."""
+        journal = self._broker.journal
+        for place in range(self.read_to, len(journal)):
+            entry = journal[place]
+            if entry.topic == DELTAS and entry.deed in ("append", "write"):
+                self._take_deltas(entry)
+            elif entry.topic == CHANGES and entry.messages:
+                self._hear(entry)
+            elif entry.topic == DEAD_LETTERS and entry.messages:
+                self._note_letters(entry)
+            elif entry.topic == ENFORCEMENTS and entry.messages:
+                self._keep(place, entry)
+        self.read_to = len(journal)
+
+    def service(self, name: str) -> Service | None:
+        """As the oracle has it now."""
+        return self.oracles[self.partition_of(name)].services.get(name)
+
+    def names(self) -> set[str]:
+        """The services that are registered."""
+        return {name for oracle in self.oracles for name in oracle.services}
+
+    # ------------------------------------------------------------ within
+
+    def _take_deltas(self, entry: Entry) -> None:
+        oracle = self.oracles[entry.partition]
+        for offset, message in enumerate(entry.messages, entry.offset - len(entry.messages)):
+            value: Json = orjson.loads(message.value or b"")
+            kind, name = value.get("type"), value.get("service", "")
+            if kind == "deregistration" and name in oracle.services:
+                gone = self.incarnations[name][-1]
+                gone.ended, gone.said_gone = entry.at, value["at"]
+            oracle.apply(offset, entry.at, value)
+            if kind == "registration" and name in oracle.services:
+                self._registered(oracle.services[name], entry.at)
+            for each in value.get("services", ()):
+                self._first_delta(each)
+
+    def _registered(self, service: Service, at: int) -> None:
+        known = self.incarnations[service.name]
+        if not known or known[-1].service is not service:
+            known.append(Incarnation(service, at))
+
+    def _first_delta(self, name: str) -> None:
+        service = self.service(name)
+        if service is not None and service.current is not None:
+            newest = self.incarnations[name][-1]
+            if newest.first is None:
+                newest.first = service.current.start
+
+    def _hear(self, entry: Entry) -> None:
+        for message in entry.messages:
+            if b'"control"' in (message.value or b"") or (entry.partition, message) in self._heard:
+                continue
+            self._heard.add((entry.partition, message))
+            outcome = told(wire.decode_outcome(message.value or b""))
+            self.outcomes[outcome["service"]].append(outcome)
+            if outcome["type"] == "decision":
+                self.shown_at[outcome["service"], outcome["incarnation"], outcome["revision"]] = entry.at
+
+    def _note_letters(self, entry: Entry) -> None:
+        for message in entry.messages:
+            _, partition, offset, index = (message.key or b"").decode().split("/")
+            self.letters.add((int(partition), int(offset), int(index)))
+
+    def _keep(self, place: int, entry: Entry) -> None:
+        for message in entry.messages:
+            name = (message.key or b"").decode()
+            document = None if message.value is None else orjson.loads(message.value)
+            kept = Kept(place, entry.at, entry.who, entry.partition, document)
+            (self.switches if name == Switches.KEY else self.kept[name]).append(kept)
+
+    # ------------------------------------------------------------ comparing
+
+    def wrong_outcomes(self) -> Iterable[str]:
+        """Decisions and warnings must be the oracle's, in content and order."""
+        due: dict[str, list[Json]] = defaultdict(list)
+        for oracle in self.oracles:
+            for said in oracle.outcomes:
+                due[said["service"]].append(LEFT_OUT | said if said["type"] == "decision" else said)
+        for name in sorted(due.keys() | self.outcomes.keys()):
+            if due[name] != self.outcomes[name]:
+                pairs = zip(due[name], self.outcomes[name], strict=False)
+                first = next((pair for pair in pairs if pair[0] != pair[1]), None)
+                yield f"{name}: {len(due[name])} outcomes are due and {len(self.outcomes[name])} shown; first: {first}"
+
+    def wrong_letters(self) -> Iterable[str]:
+        """What the oracle rejects must be said, and nothing else."""
+        due = {(oracle.number, offset, index) for oracle in self.oracles for offset, index, _ in oracle.rejects}
+        if due != self.letters:
+            yield f"dead letters: not said {sorted(due - self.letters)}, said for nothing {sorted(self.letters - due)}"
