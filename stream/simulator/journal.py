@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import orjson
 
-from stream.core.errors import Corrupt
+from stream.core.errors import Corrupt, Rejected
+from stream.simulator.happenings import checked
 from stream.simulator.world import Happening, World
 
 
@@ -59,7 +60,7 @@ def load(path: Path, clock: Callable[[], int] | None = None) -> World:
     """
     origin, events, _ = _read(path)
     world = World(clock or origin.now, seed=origin.seed, step_ms=origin.step_ms)
-    world.replay(events)
+    _replay(world, events, path)
     return world
 
 
@@ -68,16 +69,16 @@ def resume(path: Path, origin: Origin) -> tuple[World, Journal]:
 
     Raises Corrupt if it is no such file.
     """
-    events: list[Happening] = []
-    if path.exists() and path.stat().st_size:
+    begun = path.exists() and path.stat().st_size > 0
+    if begun:
         origin, events, good_size = _read(path)
+    world = World(origin.now, seed=origin.seed, step_ms=origin.step_ms)
+    if begun:
+        _replay(world, events, path)
         os.truncate(path, good_size)
-        journal = Journal(path.open("ab"))
-    else:
-        journal = Journal(path.open("ab"))
+    journal = world.journal = Journal(path.open("ab"))
+    if not begun:
         journal({"do": "begin", "format": 1} | asdict(origin))
-    world = World(origin.now, seed=origin.seed, step_ms=origin.step_ms, journal=journal)
-    world.replay(events)
     return world, journal
 
 
@@ -86,10 +87,22 @@ def _read(path: Path) -> tuple[Origin, list[Happening], int]:
     content = path.read_bytes()
     good_size = content.rfind(b"\n") + 1
     try:
-        first, *events = [orjson.loads(line) for line in content[:good_size].splitlines()]
-        header: dict[str, Any] = dict(first)
-        if header.pop("do") != "begin" or header.pop("format") != 1:
+        first, *events = [checked(orjson.loads(line)) for line in content[:good_size].split(b"\n")[:-1]]
+        if first.pop("do") != "begin":
             raise ValueError("its first line is another one's")
-        return Origin(**header), events, good_size
-    except (ValueError, TypeError, KeyError) as error:
-        raise Corrupt(f"{path} does not hold a simulator's world: {error}; give another file, or remove it") from error
+        del first["format"]
+        return Origin(**first), events, good_size
+    except ValueError as error:
+        raise _corrupt(path, error) from error
+
+
+def _replay(world: World, events: Sequence[Happening], path: Path) -> None:
+    """Raises Corrupt if they cannot have happened one after the other."""
+    try:
+        world.replay(events)
+    except (LookupError, Rejected) as error:
+        raise _corrupt(path, error) from error
+
+
+def _corrupt(path: Path, cause: Exception) -> Corrupt:
+    return Corrupt(f"{path} does not hold a simulator's world: {cause}; give another file, or remove it")

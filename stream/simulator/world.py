@@ -21,6 +21,8 @@ Outcome: TypeAlias = Literal["complete", "fail", "forgotten", "endless"]
 
 FIRST_ID = 101
 MOST_TASKS = 2_000
+MOST_SCRIPTED = 1_000_000
+"""Steps of one script."""
 PLACES = ("name", "comment", "account", "node", "cluster", "tags", "disabled")
 """What `edit` can change: none of it touches traffic."""
 
@@ -291,6 +293,8 @@ class World:
 
     def _apply_script(self, event: Happening) -> None:
         start, length = event["start"], event["end"] - event["start"]
+        if length // self.step_ms > MOST_SCRIPTED:
+            raise Rejected(f"a script covers at most {MOST_SCRIPTED} steps")
         scripted = self._alive[event["id"]].scripted
         for begin in range(start, event["end"], self.step_ms):
             part = begin - start, begin - start + self.step_ms

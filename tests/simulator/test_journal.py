@@ -73,6 +73,49 @@ def test_a_torn_line_is_cut(tmp_path: Path) -> None:
     assert load(path).limits(101) == (5, 5)
 
 
+BEGIN = b'{"do":"begin","format":1,"seed":3,"step_ms":300000,"began_ms":1,"began_wall_ms":1,"speed":1.0}'
+CREATE = {"do": "create", "at": T0, "id": 101, "habit": "steady", "in": 100, "out": None}
+SCRIPT = {"do": "script", "at": T0, "id": 101, "start": T0, "end": T0 + STEP, "in": 1, "out": 1}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"do": "begin", "format": 1},
+        {"do": ["create"]},
+        {"do": "populate", "at": T0, "count": 10**9, "habits": {"steady": 1}},
+        {"do": "populate", "at": T0, "count": 3, "habits": {}},
+        {"do": "delete", "at": T0, "id": 102},
+        {"do": "change", "at": T0, "id": 101, "values": {"state": 7}, "by": "x"},
+        {"do": "change", "at": T0, "id": 101, "values": [], "by": "x"},
+        {"do": "edit", "at": T0, "id": 101, "tags": 7},
+        {"do": "order", "at": T0, "id": 101, "values": {}, "by": "x"},
+        {key: value for key, value in CREATE.items() if key != "at"},
+        CREATE | {"id": "101"},
+        CREATE | {"habit": "lazy"},
+        CREATE | {"in": 1e300},
+        CREATE | {"at": 1 << 62},
+        CREATE | {"unknown": 1},
+        SCRIPT | {"end": T0 * 2},
+        SCRIPT | {"id": 102},
+        [],
+        None,
+    ],
+)
+def test_a_line_that_is_no_event_is_refused(tmp_path: Path, event: object) -> None:
+    """Whatever a line holds, and whatever cannot have happened after the lines before it: the file is left as it is."""
+    path = tmp_path / "world.jsonl"
+    good = BEGIN + b"\n" + orjson.dumps(CREATE) + b"\n"
+    path.write_bytes(good)
+    assert load(path).ids() == [101]
+    content = good + orjson.dumps(event) + b"\ntorn"
+    path.write_bytes(content)
+    for opened in (load, lambda path: resume(path, origin())):
+        with pytest.raises(Corrupt, match="does not hold a simulator's world"):
+            opened(path)
+    assert path.read_bytes() == content
+
+
 @pytest.mark.parametrize(
     "content",
     [b"hello\n", b"\xff\n", b"[]\n", b'{"do":"create"}\n', b'{"do":"begin","format":2,"seed":1}\n', b"torn"],
