@@ -206,9 +206,19 @@ async def _dead_letters(log: Log, now: int) -> AsyncIterator[str]:
     for partition in range(log.partitions):
         async for record in records_of(log, DEAD_LETTERS, partition):
             if record.timestamp >= now - DAY_MS and record.value is not None:
-                reasons[str(orjson.loads(record.value).get("reason")).partition(": ")[0]] += 1
+                reasons[_reason(record.value)] += 1
     for reason, count in reasons.most_common(MOST_SHOWN):
         yield f"{count} records were rejected within a day: {reason}; see `quota-stream tail quota.dead-letters`"
+
+
+def _reason(letter: bytes) -> str:
+    """The part of it that is the same for all of its kind."""
+    try:
+        document = orjson.loads(letter)
+    except orjson.JSONDecodeError:
+        document = None
+    reason = document.get("reason") if isinstance(document, dict) else None
+    return reason.partition(": ")[0] if isinstance(reason, str) else "why, cannot be read"
 
 
 def _age(now: int, instant: int | None) -> str:

@@ -76,6 +76,17 @@ def test_rejected_records() -> None:
     assert call("status", status=1).stdout.splitlines()[-2].startswith("problem: 2 records were rejected")
 
 
+@pytest.mark.parametrize("value", [b"no JSON", b"[]", b"{}", b'{"reason":7}'])
+def test_what_is_no_dead_letter(value: bytes) -> None:
+    """It is counted all the same."""
+    call("publish")
+    append(DEAD_LETTERS, 0, [Message(b"x", value)])
+    assert (
+        "1 records were rejected within a day: why, cannot be read; see `quota-stream tail quota.dead-letters`"
+        in problems()
+    )
+
+
 def test_plans_that_differ() -> None:
     """Another plan in the file, or another version in a partition, is a problem with its cure."""
     call("plans", "apply")
