@@ -110,6 +110,8 @@ class Meter:
 
     def next(self, calendar: Calendar, upto: int, now: int) -> Reading | None:
         """What to read so that all up to `upto` is known; None: nothing for now."""
+        if self.oldest > upto:  # the clock was ahead: the day that was taken for final is not over
+            self.oldest = self.passed = calendar.anchors.of(upto)
         anchor = self.oldest
         while anchor < upto:
             end = calendar.anchors.after(anchor)

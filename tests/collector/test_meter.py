@@ -76,6 +76,8 @@ class Poll(NamedTuple):
     restarts: bool
     lag: int
     """So many deltas does the state lack from which it restarts (but not all: that is a new service)."""
+    ahead_ms: int = 0
+    """So wrong is our clock; less than FINAL_AFTER, or a day is taken for complete that is not."""
 
 
 class Collected:
@@ -103,10 +105,11 @@ class Collected:
         self.now += poll.after_ms
         if poll.restarts:
             self._restart(self.states[max(min(1, len(self.states) - 1), len(self.states) - 1 - poll.lag)])
-        upto = self.now // STEP * STEP
-        while not poll.fails and (reading := self.meter.next(self.calendar, upto, self.now)) is not None:
+        ours = self.now + poll.ahead_ms
+        upto = ours // STEP * STEP
+        while not poll.fails and (reading := self.meter.next(self.calendar, upto, ours)) is not None:
             totals = self.steps.traffic(reading.start, reading.ends, self.now)
-            deltas = self.meter.took(self.calendar, reading, totals, self.now, stopped=self.now in self.steps.stopped)
+            deltas = self.meter.took(self.calendar, reading, totals, ours, stopped=self.now in self.steps.stopped)
             for delta in deltas or ():
                 self.book.count(SERVICE, Amount(delta.start, delta.end, delta.in_, delta.out), not delta.judged)
                 self.states.append(State(self.row.current, self.row.previous, self.row.backfilling))
@@ -129,6 +132,7 @@ POLLS = st.lists(
         st.booleans(),
         st.booleans(),
         st.integers(0, 4),
+        st.sampled_from([0, 0, 0, -2 * HOUR, 30 * MINUTE, FINAL_AFTER - MINUTE]),
     ),
     max_size=12,
 )
@@ -153,7 +157,7 @@ def test_every_byte_is_counted_once(
     seed: int,
     plans: tuple[str, ...],
 ) -> None:
-    """Failures, restarts from an older state, days away, stops, numbers late by hours: in the end all is there."""
+    """Failures, restarts from an older state, days away, stops, late numbers, wrong clocks: in the end all is there."""
     now = local(begins)
     stopped = range(now + 6 * HOUR, now + 6 * HOUR + stopped_for)
     collected = Collected(Steps(now - born_before, latest_ms, seed, stopped), now, seed, plans)
@@ -200,6 +204,18 @@ def test_a_day_without_numbers_holds_back_the_next_until_it_is_final() -> None:
             if meter.took(shared, reading, None, now, stopped=False) is None:
                 break
         assert read == starts
+
+
+def test_a_day_that_only_the_clock_took_for_final_is_read_again() -> None:
+    """The clock was half a day ahead for one poll in the evening: what comes before midnight is counted after it."""
+    evening = local("2026-03-27T20:00")
+    collected = Collected(Steps(evening - HOUR, 0, 1, range(0)), evening, 1, ("hour",))
+    for ahead_ms in (0, 12 * HOUR, *[0] * 60):
+        collected.poll(QUIET._replace(ahead_ms=ahead_ms))
+    row = collected.row
+    assert row.current is not None
+    first = row.deltas[0][0]
+    assert row.accepted[0] - row.current.in_ == collected.steps.bytes_between(first, row.current.start)
 
 
 def test_numbers_below_what_was_published_still_grow() -> None:
