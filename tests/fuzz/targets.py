@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stream.config.units import Wrong
-from stream.core.errors import Corrupt, Misconfigured, Refused, Rejected, Unavailable
+from stream.core.errors import Corrupt, Misconfigured, Refused, Rejected, Truncated, Unavailable
+from tests.fuzz.commands import CommandsSubject, PublishSubject, ShownSubject
 from tests.fuzz.deltas import DeltasSubject
+from tests.fuzz.files import JournalSubject, LogFileSubject
 from tests.fuzz.platform import RepliesSubject, SurveySubject
 from tests.fuzz.servers import HealthSubject, SimulatorSubject
 from tests.fuzz.settings import ConfigSubject, EnvironmentSubject, QuantitySubject, SecretsSubject
@@ -133,6 +135,54 @@ _TARGETS = (
         subject=SimulatorSubject,
         weight=20,
         most_mib=64,
+    ),
+    Target(
+        name="publish",
+        comes_in="lines of JSON on standard input",
+        entry="cli.publish.Intake",
+        refusals=(),
+        holds="what is published is read by the tracker; refusals can be printed",
+        subject=PublishSubject,
+        weight=20,
+    ),
+    Target(
+        name="commands",
+        comes_in="arguments and standard input of the commands",
+        entry="the command line as a whole, in process",
+        refusals=(),
+        holds="exit status 0, 1 or 2, never without a word",
+        subject=CommandsSubject,
+        weight=1,
+        most_mib=64,
+    ),
+    Target(
+        name="shown",
+        comes_in="records of any topic that somebody put into the log",
+        entry="the commands tail, service and status",
+        refusals=(),
+        holds="exit status 0, 1 or 2, never without a word",
+        subject=ShownSubject,
+        weight=1,
+        most_mib=64,
+    ),
+    Target(
+        name="journal",
+        comes_in="the simulator's file of its world",
+        entry="simulator.journal",
+        refusals=(Corrupt,),
+        holds="a world that can be read has a ground truth",
+        subject=JournalSubject,
+        weight=10,
+        most_mib=64,
+    ),
+    Target(
+        name="log-file",
+        comes_in="the embedded log's file: bytes and pages exchanged, lost, cut off",
+        entry="adapters.sqlite",
+        refusals=(Corrupt, Misconfigured, Truncated),
+        holds="what was written, or nothing",
+        subject=LogFileSubject,
+        weight=1,
     ),
 )
 
