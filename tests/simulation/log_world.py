@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import count as counted
+from functools import partial
 
 import orjson
 
@@ -69,7 +69,7 @@ def weather(script: Script, rng: random.Random) -> Weather:
 
 def climate(script: Script, rng: random.Random) -> Climate:
     """Where a script takes longer, troubles come less often."""
-    pace = script.until_s / 80 * rng.choice((0.5, 1.0, 2.0))
+    pace = script.until_s / 60 * rng.choice((0.5, 1.0, 2.0))
     return Climate(
         kill_s=6 * pace,
         stop_s=10 * pace,
@@ -178,7 +178,8 @@ class _Play:
         for (name, steps), agenda in zip(script.publishers.items(), others, strict=True):
             if steps:
                 world.host(name, publisher(steps, agenda, begun))
-        trackers = [world.host(f"tracker{number}", self._track) for number in range(self._rng.randint(2, 5))]
+        count = 2 if script.special == "restores" else self._rng.choice((2, 2, 3, 3, 4, 5))
+        trackers = [world.host(f"tracker{number}", self._track) for number in range(count)]
         special = asyncio.create_task(self._special(trackers))
         await world.trouble(climate(script, self._rng), until_s=script.until_s)
         special.cancel()
@@ -295,12 +296,16 @@ async def held(condition: Callable[[], object], *, within_s: float, look_s: floa
 
 
 async def killed_ever_later(host: Host) -> None:
-    """Each of its processes takes one step more than the one before."""
-    for steps in counted(1):
+    """Each of its processes takes one step more than the one before, until they get as far as to a checkpoint."""
+    for steps in range(1, 80):
         lives = len(host.processes)
         host.down_s = 0.2
         host.kill_soon(steps)
-        await held(lambda lives=lives: len(host.processes) > lives, within_s=FOR_EVER_S, look_s=0.1)
+        await held(partial(has_lived, host, lives + 1), within_s=FOR_EVER_S, look_s=0.1)
+
+
+def has_lived(host: Host, lives: int) -> bool:
+    return len(host.processes) >= lives
 
 
 def is_of_truncation(violation: str) -> bool:

@@ -54,6 +54,7 @@ class Meter:
         self.told = registered
         """Up to which tick everything is told, save late numbers."""
         self._used, self._rng, self._anchor, self._zeros = used, rng, anchor, zeros
+        self._last: Said | None = None
         self._owed: tuple[int, int] | None = None
         """A finished anchor whose last numbers were not told yet."""
 
@@ -69,6 +70,8 @@ class Meter:
         else:
             if self._owed and self._rng.random() < 0.5:
                 yield from self.settle()
+            elif self._last and self._rng.random() < 0.1:
+                yield self._last
             yield from self._growing(tick, self._anchor)
 
     def finish(self) -> Iterator[Said]:
@@ -102,5 +105,6 @@ class Meter:
                 in_, out = in_ - hidden_in, out - hidden_out
                 if end % size == 0:
                     self._owed = start, end
-            yield Said(self.service, start, end, in_, out)
+            self._last = Said(self.service, start, end, in_, out)
+            yield self._last
             self.told = end

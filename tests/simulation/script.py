@@ -31,7 +31,7 @@ BEGINNINGS = (
     1_774_990_800_000,  # 2026-03-31 21:00 UTC: an hour before April in Berlin
     1_761_433_200_000,  # 2025-10-25 23:00 UTC
 )
-APPENDS = 70
+APPENDS = 45
 """About so many polls a world has, over all partitions."""
 
 
@@ -75,11 +75,11 @@ class _Writer:
         special = special_of(seed)
         self._tick_ms = rng.choice(list(UNITS))
         self._rate = rng.choice((100, 1_000_000, 40_000_000_007))
-        partitions, until_s = rng.choice((1, 2, 2, 3, 4)), rng.uniform(40, 120)
+        partitions, until_s = rng.choice((1, 2, 2, 3, 4)), rng.uniform(30, 90)
         self._sources = [f"vm{number}" for number in range(1, rng.choice((1, 2, 2, 3)) + 1)]
         self._services = [f"{rng.choice(self._sources)}/{number}" for number in range(rng.randint(4, 12))]
         heard = {(self._partition(each, partitions), each.partition("/")[0]) for each in self._services}
-        self._ticks = max(6, min(24, APPENDS // len(heard)))
+        self._ticks = max(6, min(20, APPENDS // len(heard)))
         self._beginning = rng.choice(BEGINNINGS) // self._tick_ms * self._tick_ms
         start_ms = self._at(self._ticks) + rng.randrange(2 * HOUR_MS)
         self._script = Script(special, partitions, start_ms, until_s * (12 if special == "expired" else 1))
@@ -118,9 +118,10 @@ class _Writer:
         for number in range(rng.randint(20, 30) if many else rng.choice((0, 0, 2, 4, 6))):
             service, tick = rng.choice(self._services), rng.randrange(self._ticks)
             message = self._adjustment(f"{number}", service, tick)
+            at_s = script.until_s * (tick + rng.random()) / self._ticks
             for _ in range(rng.randint(2, 4) if many else rng.choice((1, 1, 1, 2))):
-                at_s = script.until_s * (tick + rng.random()) / self._ticks
                 yield Step(at_s, self._partition(service, script.partitions), (message,))
+                at_s = rng.uniform(at_s, script.until_s)
 
     def _adjustment(self, number: str, service: str, tick: int) -> Message:
         rng = self._rng
@@ -189,6 +190,7 @@ class _Teller:
         self._ticks = max((len(each) for each in used.values()), default=0)
         self._anchor = rng.choice((None, 3, 6, 12))
         self._omits_zeros = self._anchor is None and rng.random() < 0.5
+        self._promises = self._omits_zeros or rng.random() < 0.2
         self._batched = rng.random() < 0.7
         self._backfilled = rng.choice((0, 0, self._ticks // 4))
         self._losses = rng.choice((0.0, 0.1, 0.3))
@@ -235,7 +237,7 @@ class _Teller:
             yield from (Step(at_s, partition, (message,), bool(mine)) for message in messages)
         elif messages:
             yield Step(at_s, partition, tuple(messages), bool(mine))
-        if self._omits_zeros and known and (tick == self._ticks or self._rng.random() < 0.4):
+        if self._promises and known and (tick == self._ticks or self._rng.random() < 0.4):
             promised = min(meter.told for meter in known)
             yield Step(at_s, partition, (wire.encode_watermark(self._source, self._at(promised)),))
 
