@@ -13,7 +13,7 @@ import pytest
 
 from stream.adapters.clock import SystemClock, WarpClock, run_warped
 from stream.adapters.sqlite import SqliteLog
-from stream.adapters.sqlite_file import SCHEMA_VERSION, backup, connect
+from stream.adapters.sqlite_file import PAGE_BYTES, SCHEMA_VERSION, backup, connect
 from stream.core.errors import Corrupt, InUse, Misconfigured
 from stream.ports import CHANGES, DELTAS, STATE, Message
 from tests.adapters.embedded import EmbeddedContract
@@ -187,6 +187,23 @@ async def test_changed_from_outside(tmp_path: Path, damage: str) -> None:
         assert connection.execute(damage.replace("key = '", "key = x'").replace("x'k", "x'6b3")).rowcount != 0
     with pytest.raises(Corrupt, match=rf"^{path}: .*(restore a backup|no such table)"):
         await read_everything(path)
+
+
+async def test_a_page_in_the_place_of_another(tmp_path: Path) -> None:
+    """The one `run` on a file is told that the table of its state is gone, although the page in its place is whole."""
+    path = tmp_path / "log.db"
+    log = await SqliteLog.open(path, clock=SystemClock())
+    await log.append(STATE, 0, [Message(b"meta", b"1")])
+    await log.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'"))
+    content = path.read_bytes()
+    empty = (roots["records"] - 1) * PAGE_BYTES
+    lost = (roots["latest"] - 1) * PAGE_BYTES
+    path.write_bytes(content[:lost] + content[empty : empty + PAGE_BYTES] + content[lost + PAGE_BYTES :])
+    with pytest.raises(Corrupt, match=rf"^{path}: .*the state of the partitions is damaged"):
+        await SqliteLog.open(path, clock=SystemClock(), exclusive=True)
 
 
 async def read_everything(path: Path) -> None:
