@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import NamedTuple, TypeAlias
@@ -19,6 +20,8 @@ from stream.runtime.partition import APPENDED
 log = structlog.get_logger()
 
 IDLE_S = 60.0
+DEADLINE_S = 30.0
+"""How much longer than that the log may take to answer."""
 
 
 class Order(NamedTuple):
@@ -37,10 +40,12 @@ async def orders(
     """(the next offset, what was found before it), fetch after fetch, for ever.
 
     Decisions before `decisions_from` are passed over: what came of them is known otherwise.  A record that cannot be
-    read is logged and passed over.
+    read is logged and passed over.  Raises TimeoutError when the log does not answer.
     """
     async with aclosing(log_.read(CHANGES, partition, offset, wait_s=IDLE_S)) as fetches:
-        async for records in fetches:
+        while True:
+            async with asyncio.timeout(IDLE_S + DEADLINE_S):
+                records = await anext(fetches)
             if records:
                 found = [_order(partition, record, record.offset >= decisions_from) for record in records]
                 yield records[-1].offset + 1, [order for order in found if order is not None]

@@ -47,6 +47,20 @@ def test_a_decision_that_comes_while_the_state_is_read_is_not_missed() -> None:
     live(scenario)
 
 
+def test_a_log_that_leaves_a_read_unanswered_is_asked_again() -> None:
+    """Whoever waits for ever for its answer never hears of a decision again."""
+
+    async def scenario(world: World) -> None:
+        await world.registered(ONE, mbit(1000))
+        world.log.read_s = 1e9
+        world.start()
+        await world.quiet(5)
+        await world.decided(ONE, mbit(50))
+        await world.shows(ONE, mbit(50), within_s=100)
+
+    live(scenario)
+
+
 def test_old_decisions_are_not_carried_out_again() -> None:
     """Neither those of before the start nor those that a tracker shows once more."""
 
