@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 REFRESH_S = 3600.0
 KNOWN_DEADLINE_S = 60.0
+REPORT_DEADLINE_S = 30.0
 
 Known: TypeAlias = Callable[[int], Awaitable[Iterable[Counted]]]
 """The services of a partition as its last checkpoint has them.  Raises Unavailable or Corrupt."""
@@ -127,9 +128,12 @@ class Collector:
         self._observer.compared(poller.name, partition, compared, noted.gone)
         if self._report is not None:
             try:
-                await self._report(partition, compared, noted.gone)
+                async with asyncio.timeout(REPORT_DEADLINE_S):
+                    await self._report(partition, compared, noted.gone)
             except (Unavailable, TimeoutError) as error:
-                log.warning("month.not_reported", platform=poller.name, partition=partition, cause=str(error))
+                log.warning(
+                    "month.not_reported", platform=poller.name, partition=partition, cause=str(error) or "no answer"
+                )
 
     async def _read(self, partition: int) -> list[Counted]:
         async with asyncio.timeout(KNOWN_DEADLINE_S):

@@ -85,6 +85,29 @@ def test_who_is_gone_is_forgotten() -> None:
     warped(main, "2026-03-15T10:02:30")
 
 
+def test_a_report_that_nobody_answers_stops_nothing() -> None:
+    """The next look at the state comes an hour later all the same."""
+
+    async def main(clock: WarpClock) -> None:
+        site, log = Site(clock, gone_after_ms=HOUR), MemoryLog(clock)
+        site.world.populate(4, since=local("2026-03-10"))
+        machines = [machine.id for machine in site.world.machines()]
+        asked: list[str] = []
+
+        async def report(partition: int, compared: Sequence[Comparison], gone: Sequence[str]) -> None:
+            asked.extend(gone)
+            await asyncio.Event().wait()
+
+        async with collecting(clock, log, site, report=report):
+            for machine in machines[:2]:
+                await asyncio.sleep(2 * 3600)
+                site.world.delete(machine)
+            await asyncio.sleep(4 * 3600)
+        assert asked == [f"vm1/{machine}" for machine in machines[:2]]
+
+    warped(main, "2026-03-15T10:02:30")
+
+
 def test_the_difference_is_that_of_all_services() -> None:
     """Also of those that were compared an hour before; not of those that are gone."""
 
