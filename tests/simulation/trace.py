@@ -23,9 +23,15 @@ class Trace:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.events: list[Event] = []
+        self._closed = False
+
+    def close(self) -> None:
+        """Nothing of what follows belongs to the story."""
+        self._closed = True
 
     def note(self, who: str, what: str, about: object = "") -> None:
-        self.events.append(Event(self._clock.now(), who, what, about))
+        if not self._closed:
+            self.events.append(Event(self._clock.now(), who, what, about))
 
     def lines(self, *, since_ms: int) -> Iterator[str]:
         """As text; instants are seconds since the world's start."""

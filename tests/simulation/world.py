@@ -92,6 +92,7 @@ class World:
 
     async def bury(self) -> None:
         """When the books are closed: let whatever is left be cancelled; nothing of it reaches anything any more."""
+        self.trace.close()
         structlog.configure(processors=[_unheard])
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         await self.broker.close()
