@@ -31,6 +31,7 @@ from tests.simulation.host import Host, Main
 from tests.simulation.ladders import PlanSet
 from tests.simulation.report import Report, reported
 from tests.simulation.script import Script, Step, written
+from tests.simulation.waiting import held
 from tests.simulation.weather import Weather
 from tests.simulation.world import Climate, World
 
@@ -283,16 +284,6 @@ class _Play:
             world.violations = [each for each in world.violations if not is_of_truncation(each)]
         world.violations += auditor.end(self._script.totals, truncated=truncated)
         return auditor.happened + Counter({f"world: {self._script.special or 'ordinary'}": 1, "truncated": truncated})
-
-
-async def held(condition: Callable[[], object], *, within_s: float, look_s: float) -> bool:
-    """Look every `look_s` whether it holds, up to the deadline."""
-    until_s = asyncio.get_running_loop().time() + within_s
-    while not condition():
-        if asyncio.get_running_loop().time() > until_s:
-            return False
-        await asyncio.sleep(look_s)
-    return True
 
 
 async def killed_ever_later(host: Host) -> None:
