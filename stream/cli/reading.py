@@ -18,7 +18,9 @@ from stream.core.model import Decision, QuotaWarning
 from stream.core.tracker import Tracker
 from stream.core.view import ServiceView
 from stream.ports import CHANGES, ENFORCEMENTS, STATE, Log, Record
+from stream.runtime import ledger
 from stream.runtime.checkpoint import load, restore
+from stream.runtime.comparison import Comparison
 
 IDLE_S = 1.0
 YEAR_MS = 31_556_952_000
@@ -64,9 +66,19 @@ async def known_of(log: Log, service: str) -> Known:
     noted = (await log.snapshot(ENFORCEMENTS, partition)).get(key)
     return Known(
         view,
-        None if compared is None else orjson.loads(compared),
-        None if noted is None else Enforcement.from_json(orjson.loads(noted)),
+        None if compared is None else _comparison(compared),
+        None if noted is None else ledger.read({key: noted})[0][service],
     )
+
+
+def _comparison(value: bytes) -> Mapping[str, Any] | None:
+    """None if it is none: it is for people alone, and nothing depends on it."""
+    try:
+        document = orjson.loads(value)
+        numbers = [document[name] for name in Comparison._fields if name != "service"]
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        return None
+    return document if all(type(number) is int for number in numbers) else None
 
 
 async def records_of(log: Log, topic: str, partition: int, start: int = 0) -> AsyncIterator[Record]:

@@ -140,6 +140,21 @@ def test_show_what_the_platform_says() -> None:
     assert document["enforcement"]["original"] == {"in": 100_000_000, "out": None}
 
 
+@pytest.mark.parametrize("value", ["no JSON", "[]", "{}", '{"start":"x","end":1,"ours_in":1,"ours_out":1}'])
+def test_a_comparison_that_is_none(value: str) -> None:
+    """It is left out: it is for people alone."""
+    append(STATE, PARTITION, [Message(b"comparison/vm1/1", value.encode())])
+    assert "platform's own count" not in call("service", "show", "vm1/1").stdout
+    assert json.loads(call("service", "show", "vm1/1", "--json").stdout)["month"] is None
+
+
+@pytest.mark.parametrize("value", ["no JSON", "[]", '{"version":1}'])
+def test_an_enforcement_that_cannot_be_read(value: str) -> None:
+    """It is told as what it is."""
+    append(ENFORCEMENTS, PARTITION, [Message(b"vm1/1", value.encode())])
+    assert "quota.enforcements" in call("service", "show", "vm1/1", status=1).stderr
+
+
 def test_history() -> None:
     """Each decision once, with its reason, oldest first."""
     rows = [re.split(r"  +", line) for line in call("service", "history", "vm1/1").stdout.splitlines()]
