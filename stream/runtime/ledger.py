@@ -33,6 +33,8 @@ def read(snapshot: Mapping[bytes, bytes]) -> tuple[dict[str, Enforcement], Switc
             switches = Switches.from_json(document)
         else:
             state = Enforcement.from_json(document)
+            if state.service.encode() != key:
+                raise Corrupt(f"{ENFORCEMENTS}: the record of {key!r} is about {state.service!r}; restore a backup")
             states[state.service] = state
     return states, switches
 
