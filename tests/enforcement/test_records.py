@@ -13,7 +13,7 @@ from stream.core.control import Control
 from stream.core.enforced import Doubt, Enforcement, Intent, Receipt, Standing, Switch, Switches
 from stream.core.errors import Corrupt, Rejected
 from stream.core.speed import Speed
-from stream.runtime.ledger import read
+from stream.runtime import ledger
 from tests.enforcement.speeds import mbit
 
 instants = st.integers(0, 1 << 48)
@@ -157,6 +157,6 @@ def test_only_the_latest_receipts_are_kept() -> None:
 def test_a_record_under_another_key_is_refused() -> None:
     """It would hide that of the service that it is about."""
     value = orjson.dumps(STATE)
-    assert list(read({b"vm1/1": value})[0]) == ["vm1/1"]
+    assert list(ledger.read({b"vm1/1": value})[0]) == ["vm1/1"]
     with pytest.raises(Corrupt, match="the record of b'vm1/2' is about 'vm1/1'"):
-        read({b"vm1/2": value})
+        ledger.read({b"vm1/2": value})
