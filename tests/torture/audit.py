@@ -60,7 +60,10 @@ class Auditor(Books):
         counted = await self.counted()
         enforced = await self._enforced()
         world = load(self._journal)
-        sent = {service_of(machine): world.bytes_between(machine.id, 0, world.now()) for machine in world.machines()}
+        now = world.now()
+        sent = {
+            service_of(machine): world.bytes_between(machine.id, machine.created, now) for machine in world.machines()
+        }
         sent |= self._poured()
         self.mistakes = dict(
             chain(

@@ -46,6 +46,10 @@ class Report:
     """By what it is about: (must be, is), or what a process said."""
 
 
+class Failed(Exception):
+    """It cannot go on."""
+
+
 class Play:
     """One torture, in a folder of its own."""
 
@@ -91,6 +95,8 @@ class Play:
             await self._suffer(auditor)
             await self._settle(auditor)
             await self._conclude(auditor)
+        except Failed as failure:
+            self.report.mistakes["the torture"] = str(failure)
         finally:
             for name, keeping in self._keeping.items():
                 self._programs[name].kill()
@@ -137,8 +143,11 @@ class Play:
         await self._is_up(name)
 
     async def _is_up(self, name: str) -> None:
-        async with asyncio.timeout(START_DEADLINE_S):
-            await self._programs[name].is_up.wait()
+        try:
+            async with asyncio.timeout(START_DEADLINE_S):
+                await self._programs[name].is_up.wait()
+        except TimeoutError:
+            raise Failed(f"{name} did not start within {START_DEADLINE_S:g} s") from None
 
     async def _run_once(self, file: Path, *words: str, stdin: str = "") -> None:
         """A command of ours that ends by itself."""
@@ -171,6 +180,7 @@ class Play:
     async def _kill(self, trouble: Trouble) -> None:
         """While the simulator is down, the owner of a VM does something."""
         for name in trouble.whom:
+            await self._programs[name].is_alive.wait()
             self._programs[name].kill()
         if "simulator" in trouble.whom:
             await self._programs["simulator"].hold()
@@ -184,6 +194,7 @@ class Play:
         match trouble.kind:
             case "stop":
                 for program in programs:
+                    await program.is_alive.wait()
                     program.stand_still()
             case "full disk":
                 self.disk.fill()
@@ -204,6 +215,8 @@ class Play:
     async def _settle(self, auditor: Auditor) -> None:
         """Nobody sends anything any more: wait until everything is as it must be, and will be so for a while."""
         began_s = time.monotonic()
+        for name in self._programs:
+            await self._is_up(name)
         await self._end("publisher")
         simulator = self._programs["simulator"]
         await simulator.hold()

@@ -32,6 +32,7 @@ class Program:
         self._may_start.set()
         self._killed = self._ending = False
         self._is_down = asyncio.Event()
+        self.is_alive = asyncio.Event()
         self.is_up = asyncio.Event()
         self.starts_s: list[float] = []
         """How long each start took, until it said so."""
@@ -62,11 +63,13 @@ class Program:
                 stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, limit=LINE_LIMIT,
             )  # fmt: skip
             assert self._process.stdout is not None
+            self.is_alive.set()
             if not self._may_start.is_set():
                 self.kill()
             while line := await self._process.stdout.readline():
                 record.write(line)
                 self._hear(line.decode(), began_s)
+        self.is_alive.clear()
         status = await self._process.wait()
         excused = not self.is_up.is_set() and began_s <= self.excused_until_s()
         self.is_up.clear()

@@ -23,8 +23,8 @@ DAY_MS = 86_400_000
 STEP_MS = MINUTE_MS
 SPEED = 60
 """A minute there is a second here, and so is a sampling step."""
-BEGAN_MS = round(datetime(2026, 10, 24, 22, 50, tzinfo=ZoneInfo(ZONE)).timestamp() * 1000)
-"""Soon it is midnight, and after it comes the hour that the clocks show twice."""
+BEGAN_MS = round(datetime(2026, 10, 24, 23, 20, tzinfo=ZoneInfo(ZONE)).timestamp() * 1000)
+"""Soon it is midnight, and some time after it comes the hour that the clocks show twice."""
 
 VMS = 14
 GROUPS = ("vpn", "hour", "vpn", "both")

@@ -13,7 +13,7 @@ STOPPED = {("run",): 4, ("simulator",): 4, ("run", "simulator"): 2, ("publisher"
 BESIDES: dict[Kind, int] = {"stop": 4, "full disk": 2, "clock": 3}
 BESIDES_PERCENT = 60
 """So often something else happens as well between two kills."""
-LONGEST_PAUSE_S = 4.0
+LONGEST_PAUSE_S = 5.0
 LONGEST_STOP_S = 3.0
 LONGEST_WRONG_S = 6.0
 MOST_AHEAD_MS = 20 * 60_000
