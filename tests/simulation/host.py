@@ -43,6 +43,8 @@ class Host:
         self.processes: list[Process] = []
         """All that ever ran here."""
         self._told = asyncio.Event()
+        self._runs = False
+        """Whether the newest process has neither ended nor been killed."""
         self.life = asyncio.create_task(self._live())
 
     @property
@@ -52,12 +54,12 @@ class Host:
 
     def kill_soon(self, steps: int) -> None:
         """It dies after so many more steps of its tasks."""
-        if process := self.process:
+        if (process := self.process) and self._runs:
             process.halting, process.halt_at = process.kill, process.steps + steps
 
     def stop_soon(self, steps: int, seconds: float) -> None:
         """It stands still for so long after so many more steps of its tasks."""
-        if process := self.process:
+        if (process := self.process) and self._runs:
             process.halting, process.halt_at = lambda: self._stop(process, seconds), process.steps + steps
 
     def end(self) -> None:
@@ -84,19 +86,22 @@ class Host:
             process = Process(f"{self._name}.{len(self.processes) + 1}")
             self.processes.append(process)
             self._world.note(process, "starts")
+            self._runs = True
             rng = self._world.rng(process.name)
             main = process.start(self._main(self._world.connect(process), rng, self._told))
             died = asyncio.create_task(process.died.wait())
             await asyncio.wait({main, died}, return_when=asyncio.FIRST_COMPLETED)
             died.cancel()
+            self._runs, process.halt_at = False, None
             self._note_end(process, main)
             if not self._closing:
                 await asyncio.sleep(self._rng.expovariate(1 / self.down_s))
 
     def _note_end(self, process: Process, main: asyncio.Task[None]) -> None:
-        if not main.done():
+        if process.state == "dead":
             self._world.note(process, "is killed")
             self._world.unheard(process)
+        if not main.done():
             return
         error = main.exception()
         self._world.note(process, "ends", error or "")

@@ -15,14 +15,14 @@ from functools import partial
 
 import orjson
 
+from stream import wire
 from stream.adapters.clock import WarpClock
 from stream.core.errors import Unavailable
-from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE
+from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Message
 from stream.runtime.checkpoint import META
 from stream.runtime.partition import TrackerSettings, own
 from stream.runtime.plans import apply
 from stream.runtime.worker import Backoff, work
-from tests.runtime.history import record
 from tests.runtime.lives import Unseen
 from tests.simulation.auditor import Auditor
 from tests.simulation.broker import Entry
@@ -98,7 +98,7 @@ class Agenda:
         return self.done == self.things
 
 
-def operator(plans: Sequence[tuple[float, PlanSet]], agenda: Agenda, begun: asyncio.Event) -> Main:
+def operator(plans: Sequence[tuple[float, PlanSet]], agenda: Agenda) -> Main:
     """Applies one set of plans after the other, each until that has succeeded."""
 
     async def main(log: Client, rng: random.Random, stop: asyncio.Event) -> None:
@@ -114,13 +114,12 @@ def operator(plans: Sequence[tuple[float, PlanSet]], agenda: Agenda, begun: asyn
                 await asyncio.sleep(backoff.next_s())
             else:
                 agenda.done += 1
-                begun.set()
         await stop.wait()
 
     return main
 
 
-def publisher(steps: Sequence[Step], agenda: Agenda, begun: asyncio.Event) -> Main:
+def publisher(steps: Sequence[Step], agenda: Agenda) -> Main:
     """Appends one step after the other, each until it is acknowledged.
 
     Whoever comes after one that was killed does not know for certain how far that one was, and begins a little before;
@@ -132,7 +131,6 @@ def publisher(steps: Sequence[Step], agenda: Agenda, begun: asyncio.Event) -> Ma
         agenda.lives += 1
         clear_s = loop.time() + GIVEN_UP_S if agenda.lives > 1 else 0.0
         agenda.done = max(0, agenda.done - rng.choice((0, 0, 1, 3)))
-        await begun.wait()
         while not agenda.is_done:
             step = steps[agenda.done]
             if await stopped_before(max(step.at_s, clear_s if step.enrols else 0.0), stop):
@@ -164,7 +162,7 @@ async def stopped_before(at_s: float, stop: asyncio.Event) -> bool:
 class _Play:
     def __init__(self, world: World, script: Script, rng: random.Random) -> None:
         self._world, self._script, self._rng = world, script, rng
-        things = [len(script.plans), *map(len, script.publishers.values())]
+        things = [len(script.changes), *map(len, script.publishers.values())]
         self._agendas = [Agenda(count) for count in things]
         self._zombie: Host | None = None
         self._settings = TrackerSettings(
@@ -173,12 +171,13 @@ class _Play:
 
     async def play(self) -> Counter[str]:
         world, script = self._world, self._script
-        begun = asyncio.Event()
+        self._append_to_all(wire.encode_plans(1, script.plans))
         plans, *others = self._agendas
-        world.host("operator", operator(script.plans, plans, begun))
+        if script.changes:
+            world.host("operator", operator(script.changes, plans))
         for (name, steps), agenda in zip(script.publishers.items(), others, strict=True):
             if steps:
-                world.host(name, publisher(steps, agenda, begun))
+                world.host(name, publisher(steps, agenda))
         count = 2 if script.special == "restores" else self._rng.choice((2, 2, 3, 3, 4, 5))
         trackers = [world.host(f"tracker{number}", self._track) for number in range(count)]
         special = asyncio.create_task(self._special(trackers))
@@ -213,15 +212,17 @@ class _Play:
                 self._zombie = self._rng.choice(trackers)
                 self._zombie.stop_soon(self._rng.randint(1, 60), FOR_EVER_S)
             case "truncated":
-                await asyncio.sleep(self._rng.uniform(0.3, 0.8) * self._script.until_s)
-                await self._truncate(trackers)
+                await asyncio.sleep(self._rng.uniform(0.2, 0.6) * self._script.until_s)
+                while not self._is_truncated():
+                    await self._truncate(trackers)
 
     async def _truncate(self, trackers: Sequence[Host]) -> None:
         """Nobody has made durable what came last, and the log no longer has it."""
-        if await held(self._behind, within_s=self._script.until_s, look_s=0.05):
+        if await held(self._behind, within_s=FOR_EVER_S, look_s=0.05):
             for host in trackers:
                 host.kill_soon(1)
             self._world.broker.cut_off(DELTAS, self._behind()[0])
+            await asyncio.sleep(5)
 
     def _is_truncated(self) -> bool:
         return self._script.special == "truncated" and any(map(is_of_truncation, self._world.violations))
@@ -269,12 +270,16 @@ class _Play:
         world = self._world
         await asyncio.sleep(QUIET_S)
         quiet = len(world.broker.journal)
-        for partition in range(world.broker.partitions):
-            with world.broker.by("probe"):
-                world.broker.appended(DELTAS, partition, [record({"type": "plans", "version": 1, "plans": {}})])
+        self._append_to_all(wire.encode_plans(1, {}))
         if not await self._within(PROBED_S, lambda: not self._behind()):
             world.accuse(f"what was appended {PROBED_S} s ago to {self._behind()} is not durable: nobody owns them")
         return [entry for entry in world.broker.journal[quiet:] if entry.deed == "take over"]
+
+    def _append_to_all(self, message: Message) -> None:
+        broker = self._world.broker
+        for partition in range(broker.partitions):
+            with broker.by("world"):
+                broker.appended(DELTAS, partition, [message])
 
     def _audit(self) -> Counter[str]:
         world, truncated = self._world, self._is_truncated()

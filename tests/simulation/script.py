@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from random import Random
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -53,8 +53,10 @@ class Script:
     """When the world begins; everything that is spoken of lies before."""
     until_s: float
     """How long there is trouble."""
-    plans: list[tuple[float, PlanSet]] = field(default_factory=list)
-    """In force one after the other, each from about that instant on."""
+    plans: PlanSet
+    """In force at the beginning."""
+    changes: list[tuple[float, PlanSet]] = field(default_factory=list)
+    """What is applied, and when."""
     publishers: dict[str, list[Step]] = field(default_factory=dict)
     totals: dict[str, Bytes] = field(default_factory=dict)
     """The truth."""
@@ -82,17 +84,16 @@ class _Writer:
         self._ticks = max(6, min(20, APPENDS // len(heard)))
         self._beginning = rng.choice(BEGINNINGS) // self._tick_ms * self._tick_ms
         start_ms = self._at(self._ticks) + rng.randrange(2 * HOUR_MS)
-        self._script = Script(special, partitions, start_ms, until_s * (12 if special == "expired" else 1))
+        drafter = Drafter(rng, self._tick_ms, self._rate)
+        sets = drafter.sets(rng.randint(5, 8) if special == "many plans" else rng.choice((0, 1, 1, 2)))
+        until_s *= 12 if special == "expired" else 1
+        self._script = Script(special, partitions, start_ms, until_s, sets[0])
+        self._script.changes = sorted(((rng.uniform(0, 0.8 * until_s), each) for each in sets[1:]), key=itemgetter(0))
+        if special == "all move":
+            self._script.changes.append((0.8 * until_s, drafter.renamed(sets[-1], 99)))
 
     def write(self) -> Script:
         script, rng = self._script, self._rng
-        drafter = Drafter(rng, self._tick_ms, self._rate)
-        changes = rng.randint(5, 8) if script.special == "many plans" else rng.choice((0, 1, 1, 2))
-        sets = drafter.sets(changes)
-        if script.special == "all move":
-            sets.append(drafter.renamed(sets[-1], 99))
-        times = sorted(rng.uniform(0, script.until_s) for _ in sets[1:])
-        script.plans = list(zip([0.0, *times], sets, strict=True))
         rushes = [tick for tick in range(self._ticks) if rng.random() < 0.1]
         for source in self._sources:
             services = [each for each in self._services if each.startswith(f"{source}/")]

@@ -20,6 +20,9 @@ from tests.simulation.process import Process, bury, task_factory
 from tests.simulation.trace import Trace
 from tests.simulation.weather import Weather
 
+STEPS = (1, 2, 3, 5, 8, 13, 21, 34, 55)
+"""After one of these many steps of a process its trouble comes: mostly soon, since who waits takes few of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Climate:
@@ -127,10 +130,10 @@ class World:
         roles: tuple[Role, ...] = ("tracker", "enforcer", "collector")
 
         def kill() -> None:
-            rng.choice(self.hosts).kill_soon(rng.randint(1, 60))
+            rng.choice(self.hosts).kill_soon(rng.choice(STEPS))
 
         def stop() -> None:
-            rng.choice(self.hosts).stop_soon(rng.randint(1, 60), rng.expovariate(1 / climate.still_s))
+            rng.choice(self.hosts).stop_soon(rng.choice(STEPS), rng.expovariate(1 / climate.still_s))
 
         def end() -> None:
             self.weather.happened["process told to end"] += 1
