@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from typing import Any
@@ -18,13 +19,15 @@ from stream.core.errors import Corrupt, Misconfigured
 from stream.ports import DEAD_LETTERS, DELTAS, STATE, TOPICS, Log, Record
 
 IDLE_S = 1.0
+OFFSET = re.compile("[0-9]{1,18}")
+PART = re.compile(b"[0-9]{1,9}")
 COLUMNS = ("services", "start", "end", "in", "out")
 
 
 def _start(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
     if value is None or value in ("first", "end"):
         return value
-    if not value.isdecimal():
+    if not OFFSET.fullmatch(value):
         raise click.BadParameter(f"{value!r} is neither an offset nor `first` nor `end`")
     return int(value)
 
@@ -140,8 +143,8 @@ def _values(topic: str, record: Record) -> Iterator[object]:
         yield {"key": (record.key or b"").decode(errors="replace"), "removed": True}
         return
     try:
-        document = orjson.loads(record.value)
-    except orjson.JSONDecodeError:
+        document = _document(record.value)
+    except ValueError:
         yield {"unreadable": _text(record.value)}
         return
     if topic == DELTAS and isinstance(document, dict) and document.get("type") == "batch":
@@ -183,7 +186,7 @@ class _Pages:
     def add(self, record: Record) -> Iterator[tuple[Record, object]]:
         """What is complete now, with the last record of it."""
         page, _, part = (record.key or b"").rpartition(b"/")
-        is_part = record.value is not None and page.endswith((b"/a", b"/b")) and part.isdigit()
+        is_part = record.value is not None and page.endswith((b"/a", b"/b")) and PART.fullmatch(part)
         if not is_part or int(part) != len(self._parts):
             yield from self.flush()
         if not is_part:
@@ -191,7 +194,8 @@ class _Pages:
         elif int(part) == len(self._parts):
             self._parts.append(record)
         else:
-            yield record, {"key": (record.key or b"").decode(), "left_over": True}  # of a page that was longer once
+            key = (record.key or b"").decode(errors="replace")
+            yield record, {"key": key, "left_over": True}  # of a page that was longer once
 
     def flush(self) -> Iterator[tuple[Record, object]]:
         parts, self._parts = self._parts, []
@@ -212,12 +216,22 @@ def _state_value(record: Record) -> object:
     if record.value is None:
         return {"key": key, "removed": True}
     try:
-        document = orjson.loads(record.value)
-    except orjson.JSONDecodeError:
+        document = _document(record.value)
+        if key.startswith("out/") and isinstance(document, list) and len(document) > 1:
+            return {"key": key, "waiting": _document(document[1])}
+    except ValueError:
         return {"key": key, "unreadable": _text(record.value)}
-    if key.startswith("out/") and isinstance(document, list) and len(document) > 1:
-        return {"key": key, "waiting": orjson.loads(document[1])}
     return {"key": key, "value": document}
+
+
+def _document(text: bytes | str) -> object:
+    """Raises ValueError if it is no JSON, or nested deeper than anything of ours: that cannot be printed."""
+    document: object = orjson.loads(text)
+    try:
+        orjson.dumps(document)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(str(error)) from error
+    return document
 
 
 def _jsonable(value: object) -> object:

@@ -125,6 +125,32 @@ def test_dead_letters_of_a_service() -> None:
     assert len(tail(DEAD_LETTERS)) == 4
 
 
+@pytest.mark.parametrize("depth", [300, 1000])
+def test_what_is_nested_deeper_than_anything_of_ours(depth: int) -> None:
+    """It is shown as text, and what follows is shown as well."""
+    deep = b"[" * depth + b"]" * depth
+    for topic in (DELTAS, DEAD_LETTERS):
+        append(topic, 0, [Message(b"x", deep), Message(b"x", b"7")])
+        assert tail(topic) == [{"unreadable": deep.decode()}, 7]
+
+
+@pytest.mark.parametrize("waiting", [b'["a",7,[]]', b'["a","no JSON",[]]'])
+def test_state_that_cannot_be_read(waiting: bytes) -> None:
+    """Whatever key and value are."""
+    append(STATE, 0, [Message(b"out/0", waiting), Message(b"\xff/a/1", b"7"), Message(b"0/a/" + b"9" * 5000, b"7")])
+    assert tail(STATE) == [
+        {"key": "out/0", "unreadable": waiting.decode()},
+        {"key": "\ufffd/a/1", "left_over": True},
+        {"key": "0/a/" + "9" * 5000, "value": 7},
+    ]
+
+
+@pytest.mark.parametrize("offset", ["9" * 5000, "9" * 19, "-1", "\N{SUPERSCRIPT TWO}", "now"])
+def test_offsets_that_are_none(offset: str) -> None:
+    """They are refused by name."""
+    assert "neither an offset nor" in call("tail", DELTAS, "--from", offset, status=2).stderr
+
+
 def test_removed_records() -> None:
     """A tombstone is shown as one."""
     append(ENFORCEMENTS, 0, [Message(b"vm1/1", None)])
