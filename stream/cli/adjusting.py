@@ -213,10 +213,13 @@ async def _is_repeated(log: Log, partition: int, identity: str, offset: int) -> 
     offsets = set()
     written = orjson.dumps(identity)
     async for record in records_of(log, CHANGES, partition):
-        if record.value is None or written not in record.value or b'"type":"control"' in record.value:
+        if record.value is None or written not in record.value:
             continue
-        outcome = wire.decode_outcome(record.value)
-        if isinstance(outcome, Decision) and outcome.adjustment and outcome.adjustment["id"] == identity:
+        try:
+            outcome = wire.decode_outcome(record.value)
+        except Rejected:  # there are, and will be, other kinds
+            continue
+        if isinstance(outcome, Decision) and outcome.adjustment and outcome.adjustment.get("id") == identity:
             offsets.add(outcome.input.offset)
     return bool(offsets) and offset not in offsets
 

@@ -13,7 +13,7 @@ import orjson
 
 from stream import wire
 from stream.core.enforced import Enforcement
-from stream.core.errors import Misconfigured
+from stream.core.errors import Misconfigured, Rejected
 from stream.core.model import Decision, QuotaWarning
 from stream.core.tracker import Tracker
 from stream.core.view import ServiceView
@@ -99,12 +99,15 @@ async def records_of(log: Log, topic: str, partition: int, start: int = 0) -> As
 
 
 async def history_of(log: Log, service: str) -> AsyncIterator[Decision | QuotaWarning]:
-    """The decisions and warnings about a service, each once, in the order of the log."""
+    """The decisions and warnings about a service, each once, in the order of the log.  Others are passed over."""
     key, seen = service.encode(), set()
     async for record in records_of(log, CHANGES, wire.partition_of(service, log.partitions)):
-        if record.key != key or record.value is None or b'"type":"control"' in record.value:
+        if record.key != key:
             continue
-        outcome = wire.decode_outcome(record.value)
+        try:
+            outcome = wire.decode_outcome(record.value)
+        except Rejected:
+            continue
         place = (outcome.incarnation, getattr(outcome, "revision", None) or (outcome.plan, outcome.input))
         if place not in seen:
             seen.add(place)

@@ -21,7 +21,7 @@ from stream.cli.reading import instant_text
 from stream.core.enforced import Enforcement, Intent, Receipt
 from stream.core.model import MAX_INSTANT
 from stream.core.speed import Speed
-from stream.ports import ENFORCEMENTS, STATE, Message
+from stream.ports import CHANGES, ENFORCEMENTS, STATE, Message
 from stream.runtime.checkpoint import META
 from tests.cli.calling import CONFIG, MINUTE, T0, append, call, delta, lines, registration
 
@@ -153,6 +153,14 @@ def test_an_enforcement_that_cannot_be_read(value: str) -> None:
     """It is told as what it is."""
     append(ENFORCEMENTS, PARTITION, [Message(b"vm1/1", value.encode())])
     assert "quota.enforcements" in call("service", "show", "vm1/1", status=1).stderr
+
+
+@pytest.mark.parametrize("value", ['{"type":"something new","service":"vm1/1"}', "no JSON", '{"service":"vm1/1"}'])
+def test_a_history_with_other_records_in_it(value: str) -> None:
+    """What is neither a decision nor a warning is passed over: there will be other kinds."""
+    before = call("service", "history", "vm1/1").stdout
+    append(CHANGES, PARTITION, [Message(b"vm1/1", value.encode())])
+    assert call("service", "history", "vm1/1").stdout == before
 
 
 def test_history() -> None:
