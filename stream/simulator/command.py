@@ -84,7 +84,7 @@ def simulator(listen: str, vms: int, seed: int, speed: float, start: str | None,
     that they are given.  Nothing it says goes anywhere else.
     """
     host, _, port = listen.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise click.BadParameter(f"{listen} is not HOST:PORT, with a port up to 65535", param_hint="--listen")
     if math.isnan(speed):
         raise click.BadParameter("nan is no speed", param_hint="--speed")
@@ -176,6 +176,8 @@ def _parsed(kind: type[T], values: dict[str, Any], option: str) -> T:
         raise click.BadParameter("; ".join(sorted(problems)), param_hint=option) from error
     except (QuotaStreamError, LookupError, re.error) as error:
         raise click.BadParameter(str(error.args[0]), param_hint=option) from error
+    except OSError as error:  # a time zone that is a folder of time zones
+        raise click.BadParameter(f"{error.filename}: {error.strerror}", param_hint=option) from error
 
 
 def _is_unbounded(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from stream.simulator.reply import (
 from stream.simulator.world import Outcome, Task, World
 
 LARGEST_BODY = 64 * 1024
+NUMBER = re.compile("[0-9]{1,18}")
 TASK_NAME = "host_change_params"
 OUTCOMES: Mapping[str, Outcome] = {"task_fails": "fail", "task_forgotten": "forgotten", "task_endless": "endless"}
 RELATED = ("account", "node", "cluster", "ip4", "ip6", "tags")
@@ -119,7 +121,7 @@ class Functions:
             "state": era.state,
             "disabled": machine.disabled,
             "account": {
-                "id": int(machine.account) if machine.account.isdecimal() else machine.account,
+                "id": int(machine.account) if NUMBER.fullmatch(machine.account) else machine.account,
                 "email": f"user{machine.account}@example.com",
             },
             "node": {"id": crc32(machine.node.encode()) % 10_000, "name": machine.node},

@@ -143,6 +143,14 @@ async def test_a_row_of_the_list() -> None:
         assert set(row) - set(single) == {"account", "node", "cluster", "ip4", "ip6", "tags"}
 
 
+async def test_an_account_of_any_length() -> None:
+    """A number as far as a number can be written, else a text."""
+    async with platform() as one:
+        ids = [one.world.create(account=account) for account in ("7", "anna", "9" * 30, "9" * 5000)]
+        shown = [(await one.row(id))["account"]["id"] for id in ids]
+        assert shown == [7, "anna", "9" * 30, "9" * 5000]
+
+
 async def test_vms_come_move_and_go() -> None:
     """What happens to VMs shows in the list, and `last_notify` grows."""
     async with platform() as one:

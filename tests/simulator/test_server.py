@@ -140,7 +140,9 @@ async def _throttle(address: dict[str, Any], id: int, mbitps: int) -> None:
     ("arguments", "word"),
     [
         ("--listen nowhere", "HOST:PORT"),
+        ("--listen 127.0.0.1:" + "9" * 5000, "HOST:PORT"),
         ("--timezone Mars/Base", "Mars/Base"),
+        ("--timezone Europe", "Is a directory"),
         ("--knob stamp", "NAME=VALUE"),
         ("--knob stmap=end", "there are"),
         ("--knob stamp=middle", "stamp"),
