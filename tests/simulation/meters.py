@@ -100,7 +100,7 @@ class Meter:
             if start == self.told:
                 yield from self.settle()  # as long as that anchor is the previous one
             in_, out = self.used(start, end)
-            if self._rng.random() < 0.15:
+            if self._rng.random() < (0.4 if end % size == 0 else 0.15):
                 hidden_in, hidden_out = self.used(end - 1, end)
                 in_, out = in_ - hidden_in, out - hidden_out
                 if end % size == 0:

@@ -191,7 +191,7 @@ class _Teller:
         self._ticks = max((len(each) for each in used.values()), default=0)
         self._anchor = rng.choice((None, 3, 6, 12))
         self._omits_zeros = self._anchor is None and rng.random() < 0.5
-        self._promises = self._omits_zeros or rng.random() < 0.2
+        self._promises = self._omits_zeros or rng.random() < 0.5
         self._batched = rng.random() < 0.7
         self._backfilled = rng.choice((0, 0, self._ticks // 4))
         self._losses = rng.choice((0.0, 0.1, 0.3))
