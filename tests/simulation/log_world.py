@@ -288,7 +288,12 @@ class _Play:
         if truncated:
             world.violations = [each for each in world.violations if not is_of_truncation(each)]
         world.violations += auditor.end(self._script.totals, truncated=truncated)
-        return auditor.happened + Counter({f"world: {self._script.special or 'ordinary'}": 1, "truncated": truncated})
+        special = {"truncated": truncated, "zombie": self._zombie is not None, "expired": self._is_expired()}
+        return auditor.happened + Counter({f"world: {self._script.special or 'ordinary'}": 1, **special})
+
+    def _is_expired(self) -> bool:
+        broker = self._world.broker
+        return any(broker.extent(DELTAS, number)[0] for number in range(broker.partitions))
 
 
 async def killed_ever_later(host: Host) -> None:
