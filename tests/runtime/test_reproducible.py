@@ -24,7 +24,7 @@ from stream.runtime.partition import TrackerSettings
 from tests.cli.calling import call
 from tests.runtime.drawn import PARTITIONS, history
 from tests.runtime.history import START_MS
-from tests.runtime.ways import KINDS, Replay, Result, Run, Way, differing, fill, result_of
+from tests.runtime.ways import Replay, Result, Run, Way, differing, fill, result_of
 
 SEEDS = range(1, 1 + settings.default.max_examples // 30 if settings.default else 2)
 EAGER = TrackerSettings(checkpoint_every_s=0.0, decision_delay_s=0.0)
@@ -41,10 +41,10 @@ WAYS: Mapping[str, Way] = {
 }
 
 
-def worked_off(seed: int, way: Way, file: Path | None = None) -> tuple[Result, Run]:
-    """What comes of a fresh log with the seed's history, in memory or in this file."""
+def worked_off(seed: int, way: Way, file: Path | None = None) -> tuple[Result, Counter[str]]:
+    """What comes of a fresh log with the seed's history, in memory or in this file; and what happened how often."""
 
-    async def main(clock: WarpClock) -> tuple[Result, Run]:
+    async def main(clock: WarpClock) -> tuple[Result, Counter[str]]:
         replay = Replay(clock)
         log: Log = MemoryLog(replay, partitions=PARTITIONS)
         if file is not None:
@@ -54,13 +54,14 @@ def worked_off(seed: int, way: Way, file: Path | None = None) -> tuple[Result, R
         await run()
         result = await result_of(log)
         await log.close()
-        return result, run
+        return result, run.happened
 
     with structlog.testing.capture_logs() as lines:
-        found = run_warped(main, start_ms=START_MS)
+        result, happened = run_warped(main, start_ms=START_MS)
     defects = [line for line in lines if line["log_level"] in ("error", "critical")]
     assert not defects, f"seed {seed}: {defects}"
-    return found
+    happened["fenced"] = sum("somebody else has taken over" in line.get("cause", "") for line in lines)
+    return result, happened
 
 
 @cache
@@ -70,11 +71,12 @@ def at_one_go(seed: int) -> Result:
 
 
 def check(seed: int, way: Way, file: Path | None = None) -> None:
-    result, run = worked_off(seed, way, file)
+    result, happened = worked_off(seed, way, file)
     different = list(differing(result, at_one_go(seed)))
     assert not different, f"seed {seed}: {different}"
-    assert (run.moves > 10) == (way.workers > 1), f"seed {seed}: partitions moved {run.moves} times"
-    assert run.fates.keys() == ({*KINDS, "torn"} if way.interrupted else set()), f"seed {seed}: {run.fates}"
+    words = f"seed {seed}: no more happened than {happened}"
+    assert happened["moved"] > 10 or way.workers == 1, words
+    assert (happened["fenced"] > 3 and happened["torn"] > 3 and happened["killed"] > 1) or not way.interrupted, words
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -76,19 +76,25 @@ class Process(WatchedLog):
         self.trouble, self.served = trouble, served
         self._way, self._random = way, random
         self._told: asyncio.Queue[frozenset[int]] = asyncio.Queue()
+        self._stop = asyncio.Event()
         self.tell()
 
     def tell(self) -> None:
         """Which partitions it is to serve has changed."""
         self._told.put_nowait(frozenset(self.served))
 
-    async def run(self, ends: Mapping[int, int], stop: asyncio.Event) -> None:
+    def end(self) -> None:
+        """In order; one that stood still wakes up for it, and may find that others have taken over."""
+        self._stop.set()
+        self.thaw.set()
+
+    async def run(self, ends: Mapping[int, int]) -> None:
         async def serve(partition: int, ended: asyncio.Event) -> None:
             end = ends[partition]
             await own(self, partition, settings=self._way.settings, observer=Unseen(), stop=ended, until=end)
             await ended.wait()  # more may come to it
 
-        await work("tracker", self, serve, stop, self._random)
+        await work("tracker", self, serve, self._stop, self._random)
 
     async def assignments(self, role: Role) -> AsyncGenerator[frozenset[int], None]:
         while True:
@@ -123,16 +129,21 @@ class Process(WatchedLog):
                 return "torn"
         return None
 
+    @property
+    def recovered(self) -> bool:
+        """It got no answer, and has gone on for a while since."""
+        return isinstance(self.trouble, Trouble) and self.points > self.trouble.at + 40
+
 
 class Run:
     """Processes that share the partitions until all that the log holds is worked off."""
 
     def __init__(self, log: Log, way: Way, random: Random) -> None:
         self._log, self._way, self._random = log, way, random
-        self._stop = asyncio.Event()
         self._processes: list[Process] = []
+        self._frozen: list[Process] = []
         self._tasks: dict[Process, asyncio.Task[None]] = {}
-        self.moves = 0
+        self._moves = 0
 
     async def __call__(self) -> None:
         self._ends = {number: (await self._log.bounds(DELTAS, number))[1] for number in range(self._log.partitions)}
@@ -141,14 +152,15 @@ class Run:
         while await self._behind():
             await asyncio.sleep(self._random.uniform(0, PAUSE_S))
             self._processes = [self._replaced(process) for process in self._processes]
+            self._wake()
             if self._way.workers > 1 and self._random.random() < 0.3:
                 self._move()
         await self._end()
 
     @property
-    def fates(self) -> Counter[str]:
-        """What happened to processes, and how often."""
-        return Counter(process.fate for process in self._tasks if process.fate)
+    def happened(self) -> Counter[str]:
+        """What became of processes, and moves of partitions."""
+        return Counter(process.fate for process in self._tasks if process.fate) + Counter(moved=self._moves)
 
     def _shared_out(self) -> list[set[int]]:
         shares: list[set[int]] = [set() for _ in range(self._way.workers)]
@@ -161,7 +173,7 @@ class Run:
 
     def _begin(self, served: set[int]) -> Process:
         process = Process(self._log, self._way, self._random, self._trouble(), served)
-        self._tasks[process] = asyncio.create_task(process.run(self._ends, self._stop))
+        self._tasks[process] = asyncio.create_task(process.run(self._ends))
         return process
 
     def _trouble(self) -> Trouble | Torn | None:
@@ -172,16 +184,22 @@ class Run:
         return Trouble(self._random.choice(KINDS), self._random.randrange(40))
 
     def _replaced(self, process: Process) -> Process:
-        """Itself, or, if it is dead or stands still, the next one in its place."""
+        """Itself, or, if it is dead, stands still or had its trouble long ago, the next one in its place."""
         if self._tasks[process].done():
             self._tasks[process].result()  # it cannot go on: that is what is wrong
-        weary = process.fate == "unanswered" and self._random.random() < 0.03
-        if process.gone or weary:
+        if process.gone or process.recovered:
             process.gone = True
             self._tasks[process].cancel()
-        elif not process.halted.is_set():
+        elif process.halted.is_set():
+            self._frozen.append(process)
+        else:
             return process
         return self._begin(process.served)
+
+    def _wake(self) -> None:
+        """One that stood still while others did its work."""
+        if self._frozen and self._random.random() < 0.3:
+            self._frozen.pop(self._random.randrange(len(self._frozen))).end()
 
     def _move(self) -> None:
         """One partition, to another worker, which does not wait for the former to end."""
@@ -192,21 +210,17 @@ class Run:
         taker.served.add(partition)
         giver.tell()
         taker.tell()
-        self.moves += 1
+        self._moves += 1
 
     async def _end(self) -> None:
-        """A last owner shows what the others left, and then those that stood still wake up."""
-        self._stop.set()
-        for process in self._processes:
-            if not process.halted.is_set():
-                await asyncio.wait({self._tasks[process]})
+        """A last owner shows what is durable and was not shown by those who died."""
+        for process in self._tasks:
+            process.end()
+        for result in await asyncio.gather(*self._tasks.values(), return_exceptions=True):
+            assert result is None or isinstance(result, asyncio.CancelledError), repr(result)
         for partition, end in self._ends.items():
             settings = self._way.settings
             await own(self._log, partition, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=end)
-        for process in self._tasks:
-            process.thaw.set()
-        for result in await asyncio.gather(*self._tasks.values(), return_exceptions=True):
-            assert result is None or isinstance(result, asyncio.CancelledError), repr(result)
 
 
 # ---------------------------------------------------------------- what came of it
