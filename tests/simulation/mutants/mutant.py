@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +12,8 @@ from tests.simulation.campaign import cases
 from tests.simulation.report import Kind
 
 MOST_SEEDS = 1_000_000
+CRASHED = "ended by itself"
+"""Says a host of a process that broke: that alone is not enough."""
 
 
 class Inapplicable(Exception):
@@ -32,7 +35,7 @@ class Mutant:
     within: int
     """So many worlds of its kind show it: about three times as many as were needed."""
     says: str
-    """A part of the sentence with which the auditor has to find it."""
+    """A regular expression: a sentence of the auditor in which it is found."""
 
     @property
     def seeds(self) -> Iterator[int]:
@@ -42,7 +45,7 @@ class Mutant:
 
     def is_caught_by(self, violations: Iterable[str]) -> bool:
         """Whether the auditor has found it: it is not enough that something broke."""
-        return any(self.says in violation for violation in violations)
+        return any(re.search(self.says, violation) and CRASHED not in violation for violation in violations)
 
     def mutated(self, text: str) -> str:
         """The text of the file with the bug in it.  Raises Inapplicable."""

@@ -25,7 +25,7 @@ TRACKER_MUTANTS = (
         "            await self._lease.write(STATE, records)",
         kind="log",
         within=30,
-        says="before it was durable",
+        says="the outbox does not hold it",
     ),
     Mutant(
         name="fence skipped",
@@ -35,7 +35,7 @@ TRACKER_MUTANTS = (
         new="if epoch > self._epochs[role, partition]:",
         kind="log",
         within=30,
-        says="after somebody else had taken over",
+        says="wrote to .*, and .* has taken over since",
     ),
     Mutant(
         name="no group commit",
@@ -45,7 +45,7 @@ TRACKER_MUTANTS = (
         new="",
         kind="log",
         within=30,
-        says="not assigned",
+        says="took over, and the partition is assigned to",
     ),
     Mutant(
         name="page over page",
@@ -55,7 +55,7 @@ TRACKER_MUTANTS = (
         new="places[page.key].slot if",
         kind="log",
         within=30,
-        says="meta names",
+        says="page .* and meta names checkpoint",
     ),
     Mutant(
         name="newest page",
@@ -69,7 +69,7 @@ TRACKER_MUTANTS = (
         "            places[key] = Place(OTHER[place.slot], number, 1)\n",
         kind="log",
         within=30,
-        says="accepted",
+        says="was never shown",
     ),
     Mutant(
         name="outbox after meta",
@@ -79,7 +79,7 @@ TRACKER_MUTANTS = (
         new="records.insert(len(records) - len(new), Message(META, ",
         kind="log",
         within=30,
-        says="meta names",
+        says="meta names outbox entry",
     ),
     Mutant(
         name="letters unacknowledged",
@@ -89,7 +89,7 @@ TRACKER_MUTANTS = (
         new="asyncio.ensure_future(self._log.append(DEAD_LETTERS, partition, self._dead_letters[:CHUNK]))",
         kind="log",
         within=30,
-        says="moved past",
+        says="moved past .*, whose letter is not stored",
     ),
     Mutant(
         name="unpublished decisions forgotten",
@@ -99,7 +99,7 @@ TRACKER_MUTANTS = (
         new='"outbox": [outbox_end, outbox_end]',
         kind="log",
         within=30,
-        says="never shown",
+        says="was never shown",
     ),
     Mutant(
         name="unpublished decisions backwards",
@@ -109,7 +109,7 @@ TRACKER_MUTANTS = (
         new="state.outbox.appendleft(",
         kind="log",
         within=30,
-        says="order",
+        says="showed .* before",
     ),
     Mutant(
         name="revision restarted",
@@ -119,7 +119,7 @@ TRACKER_MUTANTS = (
         new='    for name in services.COLUMNS:\n        if name not in (*_OWN, "revision"):',
         kind="log",
         within=30,
-        says="revision",
+        says="showed .* again with other bytes",
     ),
     Mutant(
         name="offset of the end",
@@ -130,7 +130,7 @@ TRACKER_MUTANTS = (
         "        async with _fetches(log, partition, end, settings.deadline_s) as fetch:",
         kind="log",
         within=30,
-        says="accepted",
+        says="used .* bytes, and .* are counted",
     ),
     Mutant(
         name="adjustments forgotten",
@@ -140,7 +140,7 @@ TRACKER_MUTANTS = (
         new="tracker._ids.restore([])",
         kind="log",
         within=30,
-        says="credit",
+        says="showed .* with adjustment",
     ),
     Mutant(
         name="growth from zero",
@@ -150,7 +150,7 @@ TRACKER_MUTANTS = (
         new="grown = Anchor(anchor.start, delta.end, delta.in_ * (more_in > 0), delta.out * (more_out > 0))",
         kind="log",
         within=30,
-        says="accepted",
+        says="used .* bytes, and .* are counted",
     ),
     Mutant(
         name="stay by the clock",
@@ -161,7 +161,7 @@ TRACKER_MUTANTS = (
         "        self.profile, self.entered_at, self.entered_as_of_before = profile, time.time_ns() // 10**6, False",
         kind="log",
         within=30,
-        says="decision",
+        says="showed .* with",
     ),
     Mutant(
         name="delta behind the watermark",
@@ -171,7 +171,7 @@ TRACKER_MUTANTS = (
         new='if added.outcome == "stale" or delta.end <= (self.mark or 0):',
         kind="log",
         within=30,
-        says="accepted",
+        says="used .* bytes, and .* are counted",
     ),
     Mutant(
         name="moves out of order",
@@ -181,6 +181,6 @@ TRACKER_MUTANTS = (
         new="found += [(-place, outcome) for outcome in self._count_one(",
         kind="log",
         within=30,
-        says="order",
+        says="showed .* before",
     ),
 )
