@@ -6,7 +6,7 @@ What an auditor has to know is written down as it happens, in `journal`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -51,6 +51,8 @@ class Broker(MemoryLog):
         self._weather = weather
         self._who = ""
         self.journal: list[Entry] = []
+        self.heard: Callable[[Entry], None] = lambda entry: None
+        """Called with whatever was stored."""
 
     @contextmanager
     def by(self, who: str) -> Iterator[None]:
@@ -146,6 +148,7 @@ class Broker(MemoryLog):
         stream = self._stream(topic, partition)
         end = stream.end
         self.journal.append(Entry(self._clock.now(), self._who, deed, topic, partition, tuple(messages), end))
+        self.heard(self.journal[-1])
         if self._weather.strikes("gaps"):
             self._weather.happened["offset left out"] += 1
             stream.end += 1

@@ -14,6 +14,7 @@ from itertools import chain
 from stream.core.view import ServiceView
 from stream.runtime.checkpoint import load
 from tests.day.books import MBIT, least
+from tests.simulation.auditor import Auditor as LogAuditor
 from tests.simulation.platforms import Network
 from tests.simulation.whole_books import Incarnation, WholeBooks
 from tests.simulation.whole_enforcing import wrong_enforcing
@@ -45,7 +46,7 @@ class Auditor:
         deadline = self._now() + max(DEADLINE_MS, 30 * self._plot.step_ms)
         while True:
             await asyncio.sleep(step_s)
-            mistakes = [sentence async for sentence in self._mistakes(operator)]
+            mistakes = await self._mistakes(operator)
             if not mistakes:
                 break
             if self._now() > deadline:
@@ -55,17 +56,15 @@ class Auditor:
         if self._plot.kind != "shadow" and not operator.released:
             await self._probe(operator)
 
-    async def _mistakes(self, operator: Operator):  # type: ignore[no-untyped-def]
+    async def _mistakes(self, operator: Operator) -> list[str]:
         self.books.read()
         counted = await self._counted()
-        for sentence in chain(
-            self._wrong_services(counted),
-            self._wrong_bytes(counted),
-            self.books.wrong_outcomes(),
-            self.books.wrong_letters(),
-            self._wrong_limits(operator.released),
-        ):
-            yield sentence
+        return [
+            *self._wrong_services(counted),
+            *self._wrong_bytes(counted),
+            *self.books.unshown(),
+            *self._wrong_limits(operator.released),
+        ]
 
     async def _counted(self) -> dict[str, ServiceView]:
         """As the trackers have stored it."""
@@ -78,8 +77,20 @@ class Auditor:
     def _wrong_services(self, counted: dict[str, ServiceView]) -> Iterable[str]:
         provider = self._provider
         alive = {f"vm1/{one.id}" for one in provider.world.machines() if provider.group[one.id] != "free"}
-        if counted.keys() != alive:
-            yield f"services: {sorted(alive - counted.keys())} are not registered, {sorted(counted.keys() - alive)} are"
+        if missing := sorted(alive - counted.keys()):
+            yield f"{', '.join(missing)}: not registered"
+        if (gone := sorted(counted.keys() - alive)) and not self._list_is_short():
+            yield f"{', '.join(gone)}: gone for long, and still registered"
+
+    def _list_is_short(self) -> bool:
+        """Whether somebody has the alarm that so many services are absent that none is deregistered."""
+        said: dict[str, str] = {}
+        for event in self._world.trace.events:
+            if "platform.short_list" in event.what:
+                said[event.who] = event.what
+        short = any(not what.endswith(".over") for what in said.values())
+        self.happened["short list to the end"] += short
+        return short
 
     # ------------------------------------------------------------ bytes
 
@@ -89,6 +100,8 @@ class Auditor:
             service = self.books.service(name)
             if service is None:
                 continue
+            if view.stale_in or view.stale_out:
+                yield f"{name}: {view.stale_in + view.stale_out} bytes were told when they were stale"
             accepted = view.accepted_in, view.accepted_out
             if accepted != service.accepted:
                 yield f"{name}: {accepted} bytes are accepted, the oracle has {service.accepted}"
@@ -126,6 +139,7 @@ class Auditor:
         if self._plot.knobs.reused_id == "fresh":
             lives, exact = around, len(around) == 1
         known = [life for life in lives if life.created < ended]
+        exact = exact and known[-1].deleted is None  # of one that is gone the last numbers cannot be had
         in_, out = (
             sum(life.bytes_between(direction, one.first, until) for life in known) for direction in ("in", "out")
         )
@@ -143,9 +157,8 @@ class Auditor:
                 for life in self._provider.world.lives(int(name.removeprefix("vm1/"))):
                     if life.created <= since and (life.deleted is None or life.deleted >= until):
                         yield f"{name} was deregistered although its VM was there all the time"
-                current = one.service.current
-                if current is not None:
-                    yield from (each for each in self._wrong_life(one, current.end) if "more than once" in each)
+                if one.service.current is not None:
+                    yield from self._wrong_life(one, one.service.current.end)
 
     # ------------------------------------------------------------ limits
 
@@ -228,10 +241,15 @@ class Auditor:
     async def audit(self) -> None:
         """Of all that happened on the way."""
         self.books.read()
+        log_auditor = LogAuditor(self._world.broker.partitions)
+        log_auditor.note(self._world.broker.journal)
         for sentence in chain(
-            self.wrong_ends(), wrong_enforcing(self._plot, self.books, self._provider, self._network)
+            log_auditor.end({}, truncated=True),
+            self.wrong_ends(),
+            wrong_enforcing(self._plot, self.books, self._provider, self._network),
         ):
             self._world.accuse(sentence)
+        self.happened += log_auditor.happened
         self._count()
 
     def _count(self) -> None:
@@ -241,6 +259,4 @@ class Auditor:
         happened["foreign writes"] = sum(
             not change.ours for changes in self._provider.changes.values() for change in changes[1:]
         )
-        for outcomes in self.books.outcomes.values():
-            happened.update(str(outcome.get("reason", outcome["type"])) for outcome in outcomes)
         happened[f"world {self._plot.kind}"] = 1

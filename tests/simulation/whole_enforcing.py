@@ -7,13 +7,14 @@ from itertools import chain
 from typing import Any
 
 from stream.core.enforced import DAY_MS
-from tests.day.books import MBIT
+from tests.day.books import MBIT, least
 from tests.simulation.platforms import Network, Post
 from tests.simulation.whole_books import Json, Kept, WholeBooks
 from tests.simulation.whole_plot import Plot
 from tests.simulation.whole_provider import Limits, Provider
 
 REPAIRS_A_DAY = 3
+SOON_MS = 15_000
 BRAKED_MS = 10_000
 """What was admitted when the brake began to hold may be under way for so long."""
 
@@ -26,6 +27,8 @@ def wrong_enforcing(plot: Plot, books: WholeBooks, provider: Provider, network: 
         yield from _wrong_originals(name, kept, provider)
         yield from _wrong_repairs(name, kept, provider)
     yield from _wrong_brake(books)
+    if plot.kind == "slow tasks":
+        yield from _late(plot, books, provider)
 
 
 def _wrong_post(books: WholeBooks, post: Post) -> Iterator[str]:
@@ -103,6 +106,20 @@ def _wrong_brake(books: WholeBooks) -> Iterator[str]:
                 before = [at for at in slowed if newest is not None and newest - 600_000 <= at < newest]
                 if newest == intent["at"] and newest > since + BRAKED_MS and not before:
                     yield f"{name}: {each.who} slows it although the brake holds"
+
+
+def _late(plot: Plot, books: WholeBooks, provider: Provider) -> Iterator[str]:
+    """Where nothing goes wrong, what is decided is on the platform soon, unless something else is decided before."""
+    soon_ms = SOON_MS + 2 * plot.knobs.task_ms
+    for name, outcomes in books.outcomes.items():
+        id = int(name.removeprefix("vm1/"))
+        original = provider.world.limits(id, plot.start_ms)
+        decisions = [each for each in outcomes if each["type"] == "decision"]
+        shown_at = [books.shown_at[name, each["incarnation"], each["revision"]] for each in decisions]
+        for decision, at, next_at in zip(decisions, shown_at, (*shown_at[1:], provider.world.now()), strict=True):
+            due = least(original, [bits and bits // MBIT for bits in decision["speed"]])
+            if next_at > at + soon_ms and provider.world.limits(id, at + soon_ms) != due:
+                yield f"{name}: its speed is not {due} {soon_ms // 1000} s after revision {decision['revision']}"
 
 
 def _held(books: WholeBooks) -> Iterator[tuple[int, int, int]]:

@@ -80,7 +80,7 @@ class Operator:
             case "exempt":
                 await self.adjust(service, "exempt", until=until)
             case "pin":
-                plan = "hourly" if group == "hourly" else "ladder"
+                plan = "period" if group == "period" else "ladder"
                 await self.adjust(service, "pin", plan=plan, profile="slow", until=until)
             case "reset":
                 await self.adjust(service, "reset")

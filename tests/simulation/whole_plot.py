@@ -16,13 +16,13 @@ from tests.simulation.world import Climate
 
 Kind: TypeAlias = Literal[
     "mixed", "together", "lives", "repair", "yield", "brake", "shadow", "release", "intents", "collectors", "outage",
-    "slow tasks",
+    "days", "slow tasks",
 ]  # fmt: skip
 """mixed: a bit of everything.  together: all roles in each of two processes.  lives: VMs come, go, and come again under
 the same id.  repair, yield: others set limits, too.  brake: everything is slowed at once, until `platform allow`.
 shadow: nothing is posted.  release: all originals are given back.  intents: enforcers die between intent, post and
-receipt.  collectors: they die all the time.  outage: the platform is away for long.  slow tasks: the platform takes
-twenty seconds for what is decided each second."""
+receipt.  collectors: they die all the time.  outage: the platform is away for long.  days: some of them, in long
+steps.  slow tasks: the platform takes twenty seconds for what is decided every few."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WEIGHTS: Mapping[Kind, int] = {"mixed": 8, "together": 3, "lives": 2, "repair": 2, "yield": 2}
@@ -68,17 +68,17 @@ plans:
       half: {{speed: 40 Mbit/s, quota: {ladder_quota}, down: slow, stay: {stay_ms}ms, up: full}}
       slow: {{speed: {{in: 8 Mbit/s, out: 3 Mbit/s}}, stay: {stay_ms}ms,
               up: {{below: {{{low_quota}: full}}, else: half}}}}
-  hourly:
-    window: {{calendar: hour, timezone: Europe/Berlin}}
+  period:
+    window: {{calendar: {unit}, timezone: Europe/Berlin}}
     on_change: keep
     warn: 80%
     profiles:
-      full: {{speed: original, quota: {hourly_quota}, at: reached, down: slow}}
+      full: {{speed: original, quota: {period_quota}, at: reached, down: slow}}
       slow: {{speed: 6 Mbit/s, stay: period, up: full}}
 services:
-  - {{match: {{platform: vm1, tag: both}}, plans: [ladder, hourly]}}
+  - {{match: {{platform: vm1, tag: both}}, plans: [ladder, period]}}
   - {{match: {{platform: vm1, tag: ladder}}, plans: [ladder]}}
-  - {{match: {{platform: vm1, tag: hourly}}, plans: [hourly]}}
+  - {{match: {{platform: vm1, tag: period}}, plans: [period]}}
 """
 BURST_MBITPS = 80
 """About how fast a VM is when it is busy."""
@@ -103,6 +103,8 @@ class Plot:
     concurrency: int = 8
     brake: int = 50
     foreign_writes: int = 0
+    late_steps: int = 15
+    """Hidden points can be read so much later."""
     lives: int = 0
     """VMs that come, go, stop, or come again."""
     adjustments: int = 0
@@ -124,6 +126,7 @@ class Plot:
 
     def config(self) -> Config:
         step_bytes = BURST_MBITPS * 125 * self.step_ms
+        long = self.step_ms >= HOUR_MS
         return _load(
             CONFIGURATION.format(
                 variable=PASSWORD_VARIABLE,
@@ -132,8 +135,8 @@ class Plot:
                 poll_ms=self.poll_ms,
                 settle_ms=self.settle_ms,
                 step_ms=self.step_ms,
-                final_ms=60 * self.step_ms,
-                reread_ms=4 * self.step_ms,
+                final_ms=min(60 * self.step_ms, 6 * HOUR_MS),
+                reread_ms=min(4 * self.step_ms, HOUR_MS),
                 gone_ms=10 * self.step_ms,
                 window_ms=10 * self.step_ms,
                 stay_ms=5 * self.step_ms,
@@ -143,7 +146,8 @@ class Plot:
                 brake=self.brake,
                 ladder_quota=3 * step_bytes,
                 low_quota=step_bytes,
-                hourly_quota=900_000 // self.step_ms * step_bytes,
+                unit="day" if long else "hour",
+                period_quota=6 * step_bytes if long else 900_000 // self.step_ms * step_bytes,
             )
         )
 
@@ -226,20 +230,27 @@ def _special(plot: Plot, rng: random.Random) -> dict[str, Any]:
         case "lives":
             return {"lives": rng.randint(3, 6)}
         case "repair" | "yield":
-            return {"foreign_writes": rng.randint(2, 5)}
+            return {"foreign_writes": rng.randint(4, 10)}
         case "brake":
             return quiet | {"brake": rng.choice((1, 2)), "vms": rng.randint(5, 8)}
         case "intents":
-            return {"climate": replace(plot.climate, kill_s=0.0, down_s=3.0)}
+            return {"climate": replace(plot.climate, kill_s=0.0, stop_s=0.0, down_s=3.0)}
         case "collectors":
             return {"climate": replace(plot.climate, kill_s=step_s * 5)}
         case "outage":
-            return {"step_ms": 300_000, "steps": 30, "poll_ms": rng.choice((60_000, 300_000))}
+            start_ms = MIDNIGHT_MS - rng.randrange(-12, 12) * 300_000
+            return {"step_ms": 300_000, "steps": 30, "poll_ms": 300_000, "start_ms": start_ms}
+        case "days":
+            climate = replace(plot.climate, kill_s=HOUR_MS / 1000 * rng.choice((1, 3)), down_s=600.0, still_s=60.0)
+            return {
+                "vms": 4, "step_ms": HOUR_MS, "steps": 50, "poll_ms": HOUR_MS, "reconcile_s": 3600, "late_steps": 5,
+                "start_ms": MIDNIGHT_MS - rng.randint(1, 8) * HOUR_MS, "climate": climate, "settle_ms": 60_000,
+            }  # fmt: skip
         case "slow tasks":
             return quiet | {
                 "start_ms": MIDNIGHT_MS,
-                "vms": 3, "step_ms": 5000, "steps": 60, "poll_ms": 1000, "settle_ms": 1000, "task_poll_s": 1,
-                "reconcile_s": 300, "faults": False, "network": 0.0, "climate": Climate(), "lives": 0,
+                "vms": rng.randint(3, 6), "step_ms": 5000, "steps": 60, "poll_ms": 1000, "settle_ms": 1000,
+                "task_poll_s": 1, "reconcile_s": 300, "faults": False, "network": 0.0, "climate": Climate(),
                 "knobs": Knobs(timezone="Europe/Berlin"),
             }  # fmt: skip
     return {}

@@ -13,18 +13,18 @@ from stream.simulator import Faults, Simulator, World, create_app
 from stream.simulator.faults import ON_TASK, Effect
 from stream.simulator.habits import mix
 from stream.simulator.machine import Rate
-from tests.simulation.whole_plot import BURST_MBITPS, PASSWORD, Plot
+from tests.simulation.whole_plot import BURST_MBITPS, HOUR_MS, MIDNIGHT_MS, PASSWORD, Plot
 
 Limits: TypeAlias = tuple[int | None, int | None]
 """Mbit/s in and out; None is no limit."""
 
 ORIGINALS: tuple[Limits, ...] = ((100, 100), (200, 200), (1000, 1000), (None, None), (20, 500), (None, 100))
 """None of them is a speed of the plans."""
-GROUPS = ("ladder", "hourly", "both", "ladder", "both", "ladder", "free", "hourly")
+GROUPS = ("ladder", "period", "both", "ladder", "both", "ladder", "free", "period")
 OFTEN: tuple[Effect, ...] = ("unavailable", "refused", "server_error", "rate_limit", "unanswered", "reset", "html")
 SELDOM: tuple[Effect, ...] = ("truncated", "wrong_types", "bare_error", "half_list", "unread")
 SOMEBODY = "somebody else"
-BEFORE_MS = 2 * 3_600_000
+BEFORE_MS = 2 * HOUR_MS
 """The first VMs have been there for so long."""
 
 
@@ -46,16 +46,17 @@ class Provider:
         """By id, in order of happening: creations, too."""
         self.group: dict[int, str] = {}
         self.faults = Faults(plot.seed)
+        self._numbers = iter(range(1000))
         for place in range(plot.vms):
             self._create(GROUPS[place], since=plot.start_ms - BEFORE_MS)
         self.app: Simulator = create_app(self.world, plot.knobs, self.faults, password=PASSWORD)
-        self._numbers = iter(range(1000))
         self._events = self._draw_events()
 
     # ------------------------------------------------------------ VMs
 
     def _create(self, group: str, *, id: int | None = None, since: int | None = None) -> int:
-        limits = self._rng.choice(ORIGINALS)
+        new = 300 + next(self._numbers)
+        limits = self._rng.choice(ORIGINALS) if id is None else (new, new)
         id = self.world.create(id=id, limits=limits, since=since, tags=[group], account="7")
         self.world.follow(id, self._rate(mix(self._plot.seed, id, self.world.machine(id).serial)))
         self.group[id] = group
@@ -79,9 +80,8 @@ class Provider:
 
         return rate
 
-    def _one(self) -> int | None:
-        alive = [machine.id for machine in self.world.machines()]
-        return self._rng.choice(alive) if alive else None
+    def _one(self) -> int:
+        return self._rng.choice([machine.id for machine in self.world.machines()])
 
     # ------------------------------------------------------------ what happens
 
@@ -107,6 +107,9 @@ class Provider:
             since = plot.start_ms + self._rng.randint(5, 10) * plot.step_ms
             effect: Effect = self._rng.choice(("unavailable", "refused", "unread"))
             self.faults.inject(effect, since=since, until=since + 12 * plot.step_ms)
+        if plot.kind == "days":
+            since = MIDNIGHT_MS + self._rng.randrange(-4, 3) * HOUR_MS  # of the first midnight, mostly
+            self.faults.inject("refused", since=since, until=since + self._rng.randint(2, 9) * HOUR_MS)
         return sorted(events, key=lambda event: event[0])
 
     def _instant(self) -> int:
@@ -134,12 +137,14 @@ class Provider:
         for _ in range(rng.randrange(3)):
             start = self._instant()
             vm = self._one() if rng.random() < 0.5 else None
-            faults.hide(start=start, end=start + 4 * plot.step_ms, until=start + 15 * plot.step_ms, vm=vm)
+            faults.hide(start=start, end=start + 4 * plot.step_ms, until=start + plot.late_steps * plot.step_ms, vm=vm)
 
     def _write_limits(self) -> None:
         """Somebody else sets limits, that nobody had before."""
-        if (id := self._one()) is None:
-            return
+        alive = [machine.id for machine in self.world.machines()]
+        id = self._rng.choice(alive)
+        if self._plot.kind in ("repair", "yield") and self._rng.random() < 0.8:
+            id = alive[self._plot.seed % len(alive)]
         new = self._rng.choice((50, 10)) + next(self._numbers)
         in_, out = self.world.limits(id)
         in_, out = self._rng.choice(((new, new), (new, out), (in_, new)))

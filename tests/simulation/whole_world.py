@@ -12,15 +12,16 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from stream.adapters.clock import WarpClock
 from stream.bootstrap import Parts, collecting, enforcing, make_platform, tracking, work_together
 from stream.config.model import Config
 from stream.metrics import Metrics
-from stream.ports import Clock
+from stream.ports import ENFORCEMENTS, Clock
 from stream.runtime.listings import Listings
+from tests.simulation.broker import Entry
 from tests.simulation.client import Client
 from tests.simulation.host import Main
 from tests.simulation.platforms import Network
@@ -36,6 +37,7 @@ PLATFORM = "vm1"
 EACH = 2
 """So many hosts for each role."""
 LONGEST_S = 10 * 86_400.0
+CLOSE_S = 300.0
 
 
 def run(seed: int, kind: Kind | None = None) -> Report:
@@ -83,6 +85,8 @@ class Stage:
         self.operator = Operator(self.world, plot)
         self.watches: list[Watch] = []
         self.auditor = Auditor(plot, self.world, self.provider, self.network)
+        if plot.kind == "intents":
+            self.world.broker.heard = self._kill_soon
 
     async def play(self) -> Counter[str]:
         """From the first start to the last audit.  Returns what happened."""
@@ -95,7 +99,7 @@ class Stage:
         setting.cancel()
         self._calm()
         await self.auditor.settle(self.operator)
-        await self.world.close()
+        await self._close()
         await self.auditor.audit()
         self.world.weather.happened.update({f"platform: {what}": n for what, n in self.provider.faults.struck.items()})
         self.world.weather.happened.update({f"road: {what}": n for what, n in self.roads.happened.items()})
@@ -105,11 +109,26 @@ class Stage:
         self.world.calm()
         self.roads.calm()
         self.provider.calm()
+        self.world.broker.heard = lambda entry: None
         for watch in self.watches:
             watch.skew_ms = 0
-        self.plot = self.plot  # no watch is set any more
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self.world.close()
+        except TimeoutError:
+            self.world.accuse(f"not all processes have ended {CLOSE_S:.0f} s after they were told to")
 
     # ------------------------------------------------------------ processes
+
+    def _kill_soon(self, entry: Entry) -> None:
+        """Whoever has just made an intent durable (or written of one's end) often dies before he knows, or soon."""
+        rng = self.world.rng(f"intents {len(self.world.broker.journal)}")
+        if entry.topic == ENFORCEMENTS and entry.deed == "write" and rng.random() < 0.4:
+            for host in self.world.hosts:
+                if host.process and host.process.name == entry.who:
+                    host.kill_soon(rng.randint(1, 12))
 
     def _start_hosts(self) -> None:
         mains: dict[str, Main] = {"collector": self._collect, "tracker": self._track, "enforcer": self._enforce}
@@ -166,6 +185,3 @@ class Stage:
 
 def _listings(parts: Parts) -> dict[str, Listings]:
     return {name: Listings(platform) for name, platform in parts.platforms.items()}
-
-
-Step = Callable[[], Awaitable[None]]
