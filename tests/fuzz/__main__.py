@@ -38,7 +38,7 @@ class Piece(NamedTuple):
 @click.option("--list", "listing", is_flag=True, help="Show the targets, and what each promises.")
 def main(inputs: int, seed: int | None, names: Sequence[str], only: int | None, listing: bool) -> None:
     """Exit status 1 if any input broke a promise."""
-    console = Console()
+    console = Console(width=max(110, Console().width))
     if listing:
         console.print(_listed())
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ NOW = T0 + HOUR
 """The append time of all records."""
 MOST_LETTER_BYTES = 256 * 1024
 """The first 64 KiB of what is rejected, each character six bytes at most as JSON writes it, less what is cut there."""
+LABEL = re.compile("[a-zA-Z_ ]{4,60}(: |$)")
+"""What stands before the first colon of a reason is a metric's label."""
 MANY = 24
 PLANS = {
     "vpn": VPN,
@@ -159,7 +162,7 @@ class DeltasSubject:
     def _check(drained: Drained) -> None:
         """What it says can be published, and read again as it was meant."""
         for letter in drained.dead_letters:
-            assert letter.reason
+            assert LABEL.match(letter.reason), f"a metric's label with something of the input in it: {letter.reason}"
             assert letter.cure
             assert _bytes_of(encode_dead_letter(DELTAS, 0, letter)) <= MOST_LETTER_BYTES
         for outcome in drained.outcomes:

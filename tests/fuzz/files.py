@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from stream.simulator.journal import load, resume
 from stream.simulator.truth import ground_truth
 from tests.adapters.test_sqlite_processes import content
+from tests.fuzz.commands import Home
 from tests.fuzz.mutation import Draw
+from tests.fuzz.target import folder_of
 from tests.simulator.platform import DAY, T0
 from tests.simulator.test_journal import live, origin
 
@@ -20,8 +20,7 @@ class JournalSubject:
     """A simulator's world, of which any line may be spoiled."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="fuzz")
-        self._path = Path(self._folder.name) / "world.jsonl"
+        self._path = folder_of(self) / "world.jsonl"
         world, journal = resume(self._path, origin())
         live(world)
         journal.close()
@@ -53,8 +52,6 @@ class LogFileSubject:
     PAGE = 8192
 
     def __init__(self) -> None:
-        from tests.fuzz.commands import Home
-
         self._home = Home()
         self._whole = self._home.log.read_bytes()
         self._path = self._home.folder / "damaged.db"

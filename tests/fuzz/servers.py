@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
@@ -15,6 +14,7 @@ from stream.metrics import Metrics
 from stream.simulator import Faults, Knobs, World, create_app
 from stream.web.health import health_app
 from tests.fuzz.mutation import Draw
+from tests.fuzz.target import Loop
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 NOW = 1_773_532_800_000
@@ -114,7 +114,7 @@ class Requests:
 
 class HealthSubject:
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = Loop()
         metrics = Metrics(SystemClock())
         self._app = health_app(metrics, lambda: {"tracker": "partition 0 is not restored"})
         self._requests = Requests([Asked("GET", path, b"a=b", [(b"host", b"x")], b"") for path in PATHS])
@@ -123,7 +123,7 @@ class HealthSubject:
         return self._requests.draw(draw)
 
     def take(self, given: Asked) -> bool:
-        status, _ = self._loop.run_until_complete(answered(self._app, given))
+        status, _ = self._loop.run(answered(self._app, given))
         assert status in (200, 404, 405, 503), f"status {status}"
         assert status != 503 or unquote(given.path).startswith("/health/ready")
         return status < 400
@@ -133,7 +133,7 @@ class SimulatorSubject:
     """The whole platform, with a token that is good; time stands still."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = Loop()
         self._world = World(lambda: NOW, seed=3)
         for number in range(3):
             self._world.create(since=NOW - 30 * DAY, tags=["vpn"] if number else [], name=f"vm{number}.example.com")
@@ -167,7 +167,7 @@ class SimulatorSubject:
 
     def take(self, given: Asked) -> bool:
         before = self._world.happened
-        status, body = self._loop.run_until_complete(answered(self._app, given))
+        status, body = self._loop.run(answered(self._app, given))
         assert status in (200, 201, 400, 401, 403, 404, 405, 409), f"status {status}"
         if body and status not in (404, 405):
             orjson.loads(body)

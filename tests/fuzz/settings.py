@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -36,6 +35,7 @@ from stream.core.model import Record, Speed
 from stream.core.plan import Plan
 from stream.ports import Machine
 from tests.fuzz.mutation import Draw
+from tests.fuzz.target import folder_of
 
 FILE = Path("/etc/quota-stream/quota-stream.yaml")
 
@@ -215,8 +215,7 @@ class SecretsSubject:
     """The content of a secret's file."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="fuzz")
-        self._secret = Secret(file=Path(self._folder.name) / "secret")
+        self._secret = Secret(file=folder_of(self) / "secret")
 
     def draw(self, draw: Draw) -> bytes:
         if draw.chance(0.01):
@@ -250,8 +249,8 @@ class EnvironmentSubject:
     """Variables that the system sets for us, and the name of the configuration's file."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="fuzz")
-        (Path(self._folder.name) / "quota-stream.yaml").write_text(SMALL)
+        self._folder = folder_of(self)
+        (self._folder / "quota-stream.yaml").write_text(SMALL)
 
     def draw(self, draw: Draw) -> dict[str, str]:
         names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY", "QUOTA_STREAM_CONFIG")
@@ -263,7 +262,7 @@ class EnvironmentSubject:
         systemd.notify("READY=1", given)
         every_s = systemd.watchdog_s(given)
         assert every_s is None or every_s >= 0
-        check_config(load(Path(self._folder.name) / given.get("QUOTA_STREAM_CONFIG", "quota-stream.yaml"), given))
+        check_config(load(self._folder / given.get("QUOTA_STREAM_CONFIG", "quota-stream.yaml"), given))
         return True
 
 

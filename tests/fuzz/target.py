@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import signal
+import tempfile
 import time
 import traceback
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tests.fuzz.mutation import Draw
+
+T = TypeVar("T")
 
 SLOWEST_S = 20.0
 """No input takes longer, even on a machine that has other things to do."""
@@ -37,6 +43,24 @@ class Subject(Protocol):
         Asserts what the input must not have changed, and what must hold of that which was read.
         """
         ...
+
+
+class Loop:
+    """An event loop of a subject's own, which ends with it."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        weakref.finalize(self, self._runner.close)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.get_loop().run_until_complete(work)
+
+
+def folder_of(subject: object) -> Path:
+    """A new folder that ends with the subject."""
+    folder = Path(tempfile.mkdtemp(prefix="fuzz"))
+    weakref.finalize(subject, shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from stream.config.units import Wrong
 from stream.core.errors import Corrupt, Misconfigured, Refused, Rejected, Truncated, Unavailable
 from tests.fuzz.commands import CommandsSubject, PublishSubject, ShownSubject
@@ -23,7 +21,7 @@ _TARGETS = (
         refusals=(),
         holds="what is rejected changes no page and has reason and cure; a checkpoint gives the same state",
         subject=DeltasSubject,
-        weight=20,
+        weight=1500,
     ),
     Target(
         name="changes",
@@ -32,7 +30,7 @@ _TARGETS = (
         refusals=(Rejected,),
         holds="the enforcers pass over what they cannot read; what is read is written as it was",
         subject=ChangesSubject,
-        weight=20,
+        weight=1000,
     ),
     Target(
         name="enforcements",
@@ -41,7 +39,7 @@ _TARGETS = (
         refusals=(Corrupt,),
         holds="what is read is written as it was",
         subject=EnforcementsSubject,
-        weight=40,
+        weight=1000,
     ),
     Target(
         name="state",
@@ -50,7 +48,7 @@ _TARGETS = (
         refusals=(Corrupt,),
         holds="the state that was stored, or none",
         subject=StateSubject,
-        weight=20,
+        weight=600,
     ),
     Target(
         name="pages",
@@ -59,7 +57,7 @@ _TARGETS = (
         refusals=(Corrupt,),
         holds="no column is larger than the page",
         subject=PagesSubject,
-        weight=40,
+        weight=1000,
     ),
     Target(
         name="configuration",
@@ -68,7 +66,7 @@ _TARGETS = (
         refusals=(Misconfigured,),
         holds="what is accepted makes platforms, plans as the log carries them, and rules",
         subject=ConfigSubject,
-        weight=5,
+        weight=100,
         per_byte=4000,
     ),
     Target(
@@ -78,7 +76,7 @@ _TARGETS = (
         refusals=(Wrong,),
         holds="whole numbers within bounds, which are written as they are read",
         subject=QuantitySubject,
-        weight=80,
+        weight=1500,
     ),
     Target(
         name="secrets",
@@ -87,7 +85,7 @@ _TARGETS = (
         refusals=(),
         holds="a token fits into a header; a refusal does not repeat the secret",
         subject=SecretsSubject,
-        weight=40,
+        weight=500,
     ),
     Target(
         name="environment",
@@ -96,7 +94,7 @@ _TARGETS = (
         refusals=(Misconfigured,),
         holds="intervals are none or positive",
         subject=EnvironmentSubject,
-        weight=20,
+        weight=400,
     ),
     Target(
         name="replies",
@@ -105,7 +103,7 @@ _TARGETS = (
         refusals=(Unavailable, Refused),
         holds="machines that can be registered, totals within bounds and in order",
         subject=RepliesSubject,
-        weight=10,
+        weight=400,
     ),
     Target(
         name="survey",
@@ -114,7 +112,7 @@ _TARGETS = (
         refusals=(),
         holds="there is a report",
         subject=SurveySubject,
-        weight=1,
+        weight=5,
         most_mib=64,
     ),
     Target(
@@ -124,7 +122,7 @@ _TARGETS = (
         refusals=(),
         holds="status 200, 404, 405, or 503 where something is not ready",
         subject=HealthSubject,
-        weight=40,
+        weight=800,
     ),
     Target(
         name="simulator",
@@ -133,7 +131,7 @@ _TARGETS = (
         refusals=(),
         holds="a status of its own and JSON; what is refused changes nothing",
         subject=SimulatorSubject,
-        weight=20,
+        weight=600,
         most_mib=64,
     ),
     Target(
@@ -143,7 +141,7 @@ _TARGETS = (
         refusals=(),
         holds="what is published is read by the tracker; refusals can be printed",
         subject=PublishSubject,
-        weight=20,
+        weight=500,
     ),
     Target(
         name="commands",
@@ -152,7 +150,7 @@ _TARGETS = (
         refusals=(),
         holds="exit status 0, 1 or 2, never without a word",
         subject=CommandsSubject,
-        weight=1,
+        weight=30,
         most_mib=64,
     ),
     Target(
@@ -162,7 +160,7 @@ _TARGETS = (
         refusals=(),
         holds="exit status 0, 1 or 2, never without a word",
         subject=ShownSubject,
-        weight=1,
+        weight=15,
         most_mib=64,
     ),
     Target(
@@ -172,7 +170,7 @@ _TARGETS = (
         refusals=(Corrupt,),
         holds="a world that can be read has a ground truth",
         subject=JournalSubject,
-        weight=10,
+        weight=100,
         most_mib=64,
     ),
     Target(
@@ -182,8 +180,8 @@ _TARGETS = (
         refusals=(Corrupt, Misconfigured, Truncated),
         holds="what was written, or nothing",
         subject=LogFileSubject,
-        weight=1,
+        weight=15,
     ),
 )
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in _TARGETS}
+TARGETS: dict[str, Target] = {target.name: target for target in _TARGETS}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import cache
@@ -24,6 +23,7 @@ from stream.runtime.partition import APPENDED
 from stream.wire import decode_outcome, decode_page, encode_control, encode_outcome
 from tests.fuzz.deltas import canonical
 from tests.fuzz.mutation import Draw
+from tests.fuzz.target import Loop
 from tests.runtime.history import START_MS, history
 from tests.runtime.lives import Ran, latest, lives, restored
 
@@ -50,7 +50,7 @@ class ChangesSubject:
     """What the enforcers and `service history` make of a record."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = Loop()
         said = [message.value or b"" for message in ran().said(CHANGES)]
         self._seeds = [*said, *(encode_control(control).value or b"" for control in CONTROLS)]
 
@@ -63,7 +63,7 @@ class ChangesSubject:
         value, appended = given
         if value is not None and len(value) > MAX_RECORD_BYTES - 10:
             value = value[: MAX_RECORD_BYTES - 10]  # more is in no log
-        found = self._loop.run_until_complete(self._ordered(Message(b"vm1/1", value, ((APPENDED, appended),))))
+        found = self._loop.run(self._ordered(Message(b"vm1/1", value, ((APPENDED, appended),))))
         if b'"type":"control"' in (value or b""):
             return found
         outcome = decode_outcome(value)
