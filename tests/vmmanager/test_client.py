@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -15,12 +18,13 @@ import pytest
 
 from stream.adapters.clock import SystemClock, WarpClock
 from stream.adapters.vmmanager import LongLivedToken, Vmmanager, VmmanagerSettings
-from stream.adapters.vmmanager.client import trust
+from stream.adapters.vmmanager.client import BODY_LIMIT_BYTES, trust
 from stream.core.errors import Misconfigured, Refused, Unavailable
 from stream.core.speed import Speed
 from stream.simulator import Knobs
 from tests.vmmanager.rig import MINUTE, SETTINGS, T0, Parrot, Rig, warped
 
+MIB = 1 << 20
 CERTIFICATE = Path(__file__).parent / "localhost.pem"
 """Self-signed, with its key, for 127.0.0.1, until 2126."""
 
@@ -178,6 +182,40 @@ def test_json_is_read_whatever_its_content_type() -> None:
         assert listing.machines == {}
 
     warped(main)
+
+
+class Swollen(httpx.AsyncByteStream):
+    """Two megabytes of which gzip makes half a gigabyte, in pieces as they come from a socket."""
+
+    def __init__(self) -> None:
+        packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+        self._packed = b"".join(packer.compress(bytes(MIB)) for _ in range(512)) + packer.flush()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._packed), 65_536):
+            yield self._packed[start : start + 65_536]
+
+
+def test_a_packed_answer_takes_no_more_memory_than_it_may() -> None:
+    """It is given up when what is unpacked is too long: a few times that much is held at most."""
+    swollen = Swollen()
+
+    async def main(clock: WarpClock) -> None:
+        def answer(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=swollen)
+
+        platform = Vmmanager(
+            "vm1", SETTINGS, LongLivedToken(lambda: "t"), clock=clock, transport=httpx.MockTransport(answer)
+        )
+        with pytest.raises(Unavailable, match="the answer is longer than"):
+            await platform.list()
+        await platform.close()
+
+    tracemalloc.start()
+    warped(main)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 3 * BODY_LIMIT_BYTES
 
 
 def test_an_endless_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
