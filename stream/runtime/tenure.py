@@ -21,6 +21,7 @@ from stream.runtime.errands import Errands, Service
 from stream.runtime.ledger import Ledger
 from stream.runtime.orders import orders
 from stream.runtime.site import EnforcementObserver, Seen, Site
+from stream.runtime.worker import Backoff
 
 log = structlog.get_logger()
 
@@ -43,6 +44,7 @@ class Tenure:
         observer: EnforcementObserver,
     ) -> None:
         self._partition, self._ledger, self._sites, self._observer = partition, ledger, sites, observer
+        self._random = rng
         self._errands = Errands(ledger, clock, rng=rng, observer=observer)
         self._services: dict[str, Service] = {}
         self._since = {name: site.tick() for name, site in sites.items()}  # no list of before the take-over is used
@@ -180,18 +182,26 @@ class Tenure:
     # ------------------------------------------------ the regular comparison
 
     async def _compare_regularly(self, site: Site) -> None:
-        """At the start, at each multiple of the period, so that all partitions share a list, and when told to."""
+        """At the start, at each multiple of the period, so that all partitions share a list, and when told to.
+
+        Without a list it is tried again soon, and then less and less often.
+        """
         loop, hurry, period_s = asyncio.get_running_loop(), self._hurry[site.name], site.pace.reconcile_s
+        backoff = Backoff(random=self._random, first_s=1.0, limit_s=period_s)
         while True:
             hurry.clear()
             try:
                 await self._compare(site, await site.observe(self._since[site.name]))
             except (Unavailable, Refused) as error:
                 log.warning("platform.unlisted", platform=site.name, partition=self._partition, cause=str(error))
+                wait_s = backoff.next_s()
+            else:
+                backoff.reset()
+                wait_s = period_s - loop.time() % period_s
+                wait_s += 0 if wait_s > period_s / 100 else period_s
             await self._ledger.note(self._obeyed, self._standing)
-            wait_s = period_s - loop.time() % period_s
             try:
-                async with asyncio.timeout(wait_s if wait_s > period_s / 100 else wait_s + period_s):
+                async with asyncio.timeout(wait_s):
                     await hurry.wait()
             except TimeoutError:
                 continue

@@ -28,6 +28,23 @@ def test_what_was_decided_while_no_enforcer_ran_is_made_so_at_the_start() -> Non
     live(scenario)
 
 
+def test_a_platform_that_does_not_answer_at_the_start_is_asked_again_soon() -> None:
+    """What was decided before it does not wait for the next comparison, minutes later; one that stays away can rest."""
+
+    async def scenario(world: World) -> None:
+        await world.registered(ONE, mbit(1000))
+        await world.decided(ONE, mbit(50))
+        world.platform.effects["list"] += ["unavailable", "refused"]
+        world.start()
+        await world.shows(ONE, mbit(50), within_s=10)
+        world.platform.down = True
+        asked = world.platform.count("list")
+        await world.quiet(3600)
+        assert world.platform.count("list") - asked < 40
+
+    live(scenario)
+
+
 def test_a_decision_that_comes_while_the_state_is_read_is_not_missed() -> None:
     """The end of the decisions is looked up before the state is read, and they are followed from there."""
 
