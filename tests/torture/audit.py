@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -24,6 +24,11 @@ Limits: TypeAlias = tuple[int | None, ...]
 Mistakes: TypeAlias = Iterable[tuple[str, object]]
 OURS = "admin@example.com"
 """By whom the platform's journal says that a limit was changed, if it was `run`."""
+
+
+class Limited(NamedTuple):
+    at: int
+    limits: Limits
 
 
 class Figures(NamedTuple):
@@ -146,14 +151,13 @@ class Auditor(Books):
             yield f"{name}: original", (first, original)
         asked = {_mbit(speed) for speed in enforced.ours}
         decided = [
-            (outcome["at"], least(first, _mbit(Speed(*outcome["speed"]))))
+            Limited(outcome["at"], least(first, _mbit(Speed(*outcome["speed"]))))
             for outcome in self.outcomes[name]
             if outcome["type"] == "decision"
         ]
-        for at, limits in orders:
-            was_due = any(limits == due and since <= at + MOST_AHEAD_MS for since, due in decided)
-            if limits not in asked or not was_due:
-                yield f"{name}: a limit that nobody asked for", (at, limits, sorted(map(str, asked)))
+        unasked = [order for order in orders if order.limits not in asked]
+        if unasked or (unasked := list(_out_of_turn(orders, decided))):
+            yield f"{name}: a limit that nobody asked for", (decided, orders, unasked)
 
 
 def _wrong_bytes(sent: Mapping[str, tuple[int, int]], counted: Mapping[str, ServiceView]) -> Mistakes:
@@ -164,10 +168,22 @@ def _wrong_bytes(sent: Mapping[str, tuple[int, int]], counted: Mapping[str, Serv
             yield f"{name}: bytes", (sent.get(name), accepted.get(name))
 
 
-def _orders(machine: Machine) -> list[tuple[int, Limits]]:
-    """(when it took effect, the limits) of what the platform was asked for."""
+def _out_of_turn(orders: Sequence[Limited], decided: Sequence[Limited]) -> Iterable[Limited]:
+    """What was asked for not in the order of the decisions; that may repeat some of them, and leave others out."""
+    place = 0
+    for order in orders:
+        for number in range(place, len(decided)):
+            if decided[number].limits == order.limits and decided[number].at <= order.at + MOST_AHEAD_MS:
+                place = number
+                break
+        else:
+            yield order
+
+
+def _orders(machine: Machine) -> list[Limited]:
+    """What the platform was asked for, as of when it took effect."""
     return [
-        (change.at, _limits(*(_whole(change.values[name]) for name in ("net_in_mbitps", "net_out_mbitps"))))
+        Limited(change.at, _limits(*(_whole(change.values[name]) for name in ("net_in_mbitps", "net_out_mbitps"))))
         for change in machine.changes
         if change.by == OURS
     ]

@@ -26,9 +26,11 @@ from tests.torture.troubles import LONGEST_PAUSE_S, Trouble, draw
 
 START_DEADLINE_S = 60.0
 SETTLE_DEADLINE_S = 120.0
-STILL_MS = 8_000 * scene.SPEED
+STILL_MS = 10_000 * scene.SPEED
 """So long, in the world's time, nothing must be due any more when it is ended."""
 LOOK_S = 1.0
+REST_S = 6.0
+"""Within this it has started again and compared everything with the platform."""
 HOURS_AT_LEAST = 1.0
 
 
@@ -213,7 +215,10 @@ class Play:
     # ------------------------------------------------------------ acts two and three
 
     async def _settle(self, auditor: Auditor) -> None:
-        """Nobody sends anything any more: wait until everything is as it must be, and will be so for a while."""
+        """Nobody sends anything any more: wait until everything is as it must be, and will be so for a while.
+
+        Then once more there is a kill, after which nothing must change: what was set stays as it is.
+        """
         began_s = time.monotonic()
         for name in self._programs:
             await self._is_up(name)
@@ -225,6 +230,9 @@ class Play:
         simulator.release()
         try:
             async with asyncio.timeout(SETTLE_DEADLINE_S):
+                await self._settled(auditor)
+                self._programs["run"].kill()
+                await asyncio.sleep(REST_S)
                 await self._settled(auditor)
         except TimeoutError:
             self.report.mistakes["settling"] = f"not all was as it must be within {SETTLE_DEADLINE_S:g} s"

@@ -68,7 +68,8 @@ class Program:
                 self.kill()
             while line := await self._process.stdout.readline():
                 record.write(line)
-                self._hear(line.decode(), began_s)
+                if line.endswith(b"\n"):  # else it was killed in the midst of it
+                    self._hear(line.decode(), began_s)
         self.is_alive.clear()
         status = await self._process.wait()
         excused = not self.is_up.is_set() and began_s <= self.excused_until_s()
