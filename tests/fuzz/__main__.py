@@ -26,6 +26,8 @@ PARTS = 40
 
 
 class Piece(NamedTuple):
+    share: float
+    """How much of the target's inputs come before it."""
     target: str
     numbers: range
 
@@ -64,13 +66,15 @@ def _pieces(names: Sequence[str], inputs: int) -> list[Piece]:
     for name, weight in weights.items():
         count = max(1, round(inputs * weight / sum(weights.values())))
         size = -(-count // PARTS)
-        found += (Piece(name, range(first, min(first + size, count))) for first in range(0, count, size))
+        found += (Piece(first / count, name, range(first, min(first + size, count))) for first in range(0, count, size))
     return found
 
 
 def _all(pieces: Iterable[Piece], seed: int) -> dict[str, Result]:
-    """Over all cores."""
-    pieces = list(pieces)
+    """Over all cores.  Ctrl-C ends it early, with what there is until then."""
+    pieces = sorted(
+        pieces, key=lambda piece: piece.share
+    )  # all targets at a time, so that an early end has some of each
     results = {piece.target: Result() for piece in pieces}
     columns = (
         BarColumn(),
@@ -85,11 +89,14 @@ def _all(pieces: Iterable[Piece], seed: int) -> dict[str, Result]:
         waiting: dict[Future[Result], Piece] = {
             pool.submit(fuzz, TARGETS[piece.target], seed, piece.numbers): piece for piece in pieces
         }
-        for done in as_completed(waiting):
-            piece = waiting[done]
-            results[piece.target].add(done.result())
-            broken = sum(len(result.violations) for result in results.values())
-            progress.update(bar, advance=len(piece.numbers), description=f"{broken} broken" if broken else "")
+        try:
+            for done in as_completed(waiting):
+                piece = waiting[done]
+                results[piece.target].add(done.result())
+                broken = sum(len(result.violations) for result in results.values())
+                progress.update(bar, advance=len(piece.numbers), description=f"{broken} broken" if broken else "")
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
     return results
 
 

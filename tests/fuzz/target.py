@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import signal
 import tempfile
@@ -17,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, TypeVar
+
+import structlog
 
 from tests.fuzz.mutation import Draw
 
@@ -128,18 +131,30 @@ def fuzz(target: Target, seed: int, numbers: Iterable[int]) -> Result:
     """Give a target the inputs of these numbers."""
     result = Result()
     began = time.perf_counter()
-    for number in numbers:
-        try:
-            if _one(target, seed, number, result):
-                result.accepted += 1
-            else:
-                result.refused += 1
-        except (Exception, TooSlow) as error:
-            place = _place(error)
-            result.violations.setdefault(place, Violation(number, _story(error), 0)).times += 1
-            _subject.cache_clear()  # whatever it was left in
+    with _silence():
+        for number in numbers:
+            try:
+                if _one(target, seed, number, result):
+                    result.accepted += 1
+                else:
+                    result.refused += 1
+            except (Exception, TooSlow) as error:
+                place = _place(error)
+                result.violations.setdefault(place, Violation(number, _story(error), 0)).times += 1
+                _subject.cache_clear()  # whatever it was left in
     result.seconds = time.perf_counter() - began
     return result
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """A line in the log for each record that is passed over is too many."""
+    former = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**former)
 
 
 def _one(target: Target, seed: int, number: int, result: Result) -> bool:

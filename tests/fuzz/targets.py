@@ -21,7 +21,7 @@ _TARGETS = (
         refusals=(),
         holds="what is rejected changes no page and has reason and cure; a checkpoint gives the same state",
         subject=DeltasSubject,
-        weight=1500,
+        weight=500,
     ),
     Target(
         name="changes",
@@ -30,7 +30,7 @@ _TARGETS = (
         refusals=(Rejected,),
         holds="the enforcers pass over what they cannot read; what is read is written as it was",
         subject=ChangesSubject,
-        weight=1000,
+        weight=600,
     ),
     Target(
         name="enforcements",
@@ -39,7 +39,7 @@ _TARGETS = (
         refusals=(Corrupt,),
         holds="what is read is written as it was",
         subject=EnforcementsSubject,
-        weight=1000,
+        weight=1500,
     ),
     Target(
         name="state",
@@ -48,7 +48,7 @@ _TARGETS = (
         refusals=(Corrupt,),
         holds="the state that was stored, or none",
         subject=StateSubject,
-        weight=600,
+        weight=1000,
     ),
     Target(
         name="pages",
@@ -57,7 +57,7 @@ _TARGETS = (
         refusals=(Corrupt,),
         holds="no column is larger than the page",
         subject=PagesSubject,
-        weight=1000,
+        weight=1500,
     ),
     Target(
         name="configuration",
@@ -66,7 +66,7 @@ _TARGETS = (
         refusals=(Misconfigured,),
         holds="what is accepted makes platforms, plans as the log carries them, and rules",
         subject=ConfigSubject,
-        weight=100,
+        weight=25,
         per_byte=4000,
     ),
     Target(
@@ -76,7 +76,7 @@ _TARGETS = (
         refusals=(Wrong,),
         holds="whole numbers within bounds, which are written as they are read",
         subject=QuantitySubject,
-        weight=1500,
+        weight=2500,
     ),
     Target(
         name="secrets",
@@ -85,7 +85,7 @@ _TARGETS = (
         refusals=(),
         holds="a token fits into a header; a refusal does not repeat the secret",
         subject=SecretsSubject,
-        weight=500,
+        weight=400,
     ),
     Target(
         name="environment",
@@ -103,7 +103,7 @@ _TARGETS = (
         refusals=(Unavailable, Refused),
         holds="machines that can be registered, totals within bounds and in order",
         subject=RepliesSubject,
-        weight=400,
+        weight=150,
     ),
     Target(
         name="survey",
@@ -112,7 +112,7 @@ _TARGETS = (
         refusals=(),
         holds="there is a report",
         subject=SurveySubject,
-        weight=5,
+        weight=1,
         most_mib=64,
     ),
     Target(
@@ -122,7 +122,7 @@ _TARGETS = (
         refusals=(),
         holds="status 200, 404, 405, or 503 where something is not ready",
         subject=HealthSubject,
-        weight=800,
+        weight=1000,
     ),
     Target(
         name="simulator",
@@ -131,7 +131,7 @@ _TARGETS = (
         refusals=(),
         holds="a status of its own and JSON; what is refused changes nothing",
         subject=SimulatorSubject,
-        weight=600,
+        weight=500,
         most_mib=64,
     ),
     Target(
@@ -141,7 +141,7 @@ _TARGETS = (
         refusals=(),
         holds="what is published is read by the tracker; refusals can be printed",
         subject=PublishSubject,
-        weight=500,
+        weight=150,
     ),
     Target(
         name="commands",
@@ -150,7 +150,7 @@ _TARGETS = (
         refusals=(),
         holds="exit status 0, 1 or 2, never without a word",
         subject=CommandsSubject,
-        weight=30,
+        weight=8,
         most_mib=64,
     ),
     Target(
@@ -160,7 +160,7 @@ _TARGETS = (
         refusals=(),
         holds="exit status 0, 1 or 2, never without a word",
         subject=ShownSubject,
-        weight=15,
+        weight=4,
         most_mib=64,
     ),
     Target(
@@ -170,7 +170,7 @@ _TARGETS = (
         refusals=(Corrupt,),
         holds="a world that can be read has a ground truth",
         subject=JournalSubject,
-        weight=100,
+        weight=50,
         most_mib=64,
     ),
     Target(
@@ -180,7 +180,7 @@ _TARGETS = (
         refusals=(Corrupt, Misconfigured, Truncated),
         holds="what was written, or nothing",
         subject=LogFileSubject,
-        weight=15,
+        weight=4,
     ),
 )
 
