@@ -19,6 +19,9 @@ from tests.soak.diary import Day
 LOOK_S = 0.01
 """Of warped time: how often to look whether something has come about."""
 
+CATCHING_UP_S = 60.0
+"""Of warped time: until all that the file holds must be counted."""
+
 Platforms = Callable[[Metrics], Mapping[str, Platform]]
 
 
@@ -51,10 +54,11 @@ class Installation:
             random=random.Random(1),
         )  # fmt: skip
         self._roles = asyncio.create_task(work_together(parts, self._stop))
-        await self.metrics.tracker.all_restored(self.log.partitions)
-        trackers = self.metrics.tracker.trackers
-        while any(trackers[number].next_offset < end for number, end in enumerate(ends)):
-            await self.sleep(LOOK_S)
+        async with asyncio.timeout(CATCHING_UP_S):
+            await self.metrics.tracker.all_restored(self.log.partitions)
+            trackers = self.metrics.tracker.trackers
+            while any(trackers[number].next_offset < end for number, end in enumerate(ends)):
+                await self.sleep(LOOK_S)
         return time.perf_counter() - began_s
 
     async def sleep(self, seconds: float) -> None:
