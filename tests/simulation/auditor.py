@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import orjson
@@ -191,7 +191,7 @@ class PartitionAuditor:
         last = self._inputs[-1][0] if self._inputs else -1
         if self.next_offset <= last and not truncated:
             self._accuse(f"the log goes up to {last}, and what is durable only to {self.next_offset}")
-        self._require_all()
+        self._require_all(waiting=self._waiting() if truncated else set())
         try:
             tracker = restore(self._durable.records, self.number, self._partition_of).tracker
         except Corrupt as error:
@@ -228,14 +228,20 @@ class PartitionAuditor:
             elif differing := differences(exported(view), wanted):
                 self._accuse(f"the state of {name} has {differing}")
 
-    def _require_all(self) -> None:
-        """Nothing that is decided and durable is left unsaid."""
-        for book in self._books.values():
+    def _waiting(self) -> set[tuple[str, Identity]]:
+        """What the next owner is going to show first."""
+        waiting = [told(wire.decode_outcome(message.value)) for message in self._durable.outbox]
+        return {(said["service"], identity(said)) for said in waiting}
+
+    def _require_all(self, waiting: Container[tuple[str, Identity]]) -> None:
+        """Nothing that is decided and durable is left unsaid, save what waits to be shown."""
+        for service, book in self._books.items():
             for place, said in enumerate(book.due):
-                if place not in book.shown and said["input"][0] < self.next_offset:
+                self.happened[said.get("reason", "warning")] += place in book.shown
+                if place in book.shown or said["input"][0] >= self.next_offset:
+                    continue
+                if (service, identity(said)) not in waiting:
                     self._accuse(f"{title(said)} was never shown")
-                else:
-                    self.happened[said.get("reason", "warning")] += 1
         for key, offset in self._letters.items():
             if key not in self._stored and offset < self.next_offset:
                 self._accuse(f"{key.decode()} was refused, and has no letter")
