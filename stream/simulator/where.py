@@ -77,8 +77,23 @@ def _term(tokens: list[str], fields: set[str]) -> Filter:
     wanted = value[1:]
     if operator == "EQ":
         return lambda row: _field(row, word) == wanted
-    pattern = re.compile(".*".join(re.escape(part) for part in wanted.split("%")), re.DOTALL)
-    return lambda row: pattern.fullmatch(_field(row, word)) is not None
+    return lambda row: _like(_field(row, word), wanted)
+
+
+def _like(value: str, pattern: str) -> bool:
+    """Piece by piece, each at its first place: a regular expression would try all places of all pieces."""
+    if "%" not in pattern:
+        return value == pattern
+    first, *middle, last = pattern.split("%")
+    at, end = len(first), len(value) - len(last)
+    if at > end or not (value.startswith(first) and value.endswith(last)):
+        return False
+    for piece in middle:
+        found = value.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
 
 
 def _field(row: Row, path: str) -> str:
