@@ -152,6 +152,14 @@ def test_nulls_are_gaps_and_nothing_is_no_data() -> None:
     assert replies.total([{"datapoints": [[None, 0], [1.4, 5], [2.0, 9e9]]}]) == 3
 
 
+def test_a_total_that_cannot_be() -> None:
+    """Points that are possible one by one can come to more than any number that can be written down."""
+    largest = [[1 << 50, number] for number in range(1024)]
+    assert replies.total([{"datapoints": largest}]) == 1 << 60
+    with pytest.raises(Odd, match="an impossible number of bytes in total"):
+        replies.total([{"datapoints": [*largest, [1, 0]]}])
+
+
 def test_floats_become_whole_bytes() -> None:
     """The platform's numbers are floats; a stamp may be one too."""
     assert points([1234567890123.0, float(DAY // 1000)]) == [(DAY, 1_234_567_890_123)]

@@ -19,6 +19,7 @@ MBIT = 1_000_000
 TEXT_LIMIT = 200
 """Characters that are kept of any foreign text: names, tags, messages."""
 TAGS_LIMIT = 100
+MOST_IN_TOTAL = MAX_BYTES << 10
 NO_PAIR = "a datapoint that is no pair of value and stamp"
 
 TOKEN_EXPIRED = 1000
@@ -203,7 +204,9 @@ def total(reply: Any) -> int | None:
         values = [_bytes(value) for value, _ in _series(reply) if value is not None]
     except (TypeError, ValueError) as error:
         raise Odd(NO_PAIR) from error
-    return sum(values) if values else None
+    if (found := sum(values)) > MOST_IN_TOTAL:
+        raise Odd(f"an impossible number of bytes in total: {found}")
+    return found if values else None
 
 
 def _series(reply: Any) -> list[Any]:
