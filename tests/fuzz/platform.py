@@ -132,7 +132,7 @@ async def _traffic(platform: Vmmanager, service: str) -> None:
 
 async def _total(platform: Vmmanager, service: str) -> None:
     total = await platform.total(service, T0 - 2 * HOUR, T0)
-    assert total is None or (total.end == T0 and total.in_ >= 0 and total.out >= 0)
+    assert total is None or (total.end == T0 and 0 <= total.in_ < 1 << 63 and 0 <= total.out < 1 << 63)
 
 
 async def _resource(platform: Vmmanager, service: str) -> None:

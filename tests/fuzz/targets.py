@@ -39,7 +39,7 @@ _TARGETS = (
         refusals=(Corrupt,),
         holds="what is read is written as it was",
         subject=EnforcementsSubject,
-        weight=1500,
+        weight=1200,
     ),
     Target(
         name="state",
@@ -76,7 +76,7 @@ _TARGETS = (
         refusals=(Wrong,),
         holds="whole numbers within bounds, which are written as they are read",
         subject=QuantitySubject,
-        weight=2500,
+        weight=3500,
     ),
     Target(
         name="secrets",
@@ -122,7 +122,7 @@ _TARGETS = (
         refusals=(),
         holds="status 200, 404, 405, or 503 where something is not ready",
         subject=HealthSubject,
-        weight=1000,
+        weight=1500,
     ),
     Target(
         name="simulator",
@@ -131,7 +131,7 @@ _TARGETS = (
         refusals=(),
         holds="a status of its own and JSON; what is refused changes nothing",
         subject=SimulatorSubject,
-        weight=500,
+        weight=800,
         most_mib=64,
     ),
     Target(
