@@ -27,6 +27,8 @@ OURS = "admin@example.com"
 
 
 class Limited(NamedTuple):
+    """From this instant (ms) on."""
+
     at: int
     limits: Limits
 
@@ -137,7 +139,7 @@ class Auditor(Books):
     def _wrong_limits(self, machine: Machine, enforced: Enforcement | None) -> Mistakes:
         """A VM must have what is due, was never faster than at first, and got nothing that nobody had decided."""
         name = service_of(machine)
-        first, last = [_limits(era.in_mbitps, era.out_mbitps) for era in (machine.eras[0], machine.eras[-1])]
+        first, last = machine.eras[0][2:], machine.eras[-1][2:]
         if last != (due := least(first, self.due(name))):
             yield f"{name}: limits", (due, last)
         if faster := [era for era in machine.eras if least(first, era[2:]) != era[2:]]:
@@ -183,7 +185,7 @@ def _out_of_turn(orders: Sequence[Limited], decided: Sequence[Limited]) -> Itera
 def _orders(machine: Machine) -> list[Limited]:
     """What the platform was asked for, as of when it took effect."""
     return [
-        Limited(change.at, _limits(*(_whole(change.values[name]) for name in ("net_in_mbitps", "net_out_mbitps"))))
+        Limited(change.at, tuple(_whole(change.values[name]) for name in ("net_in_mbitps", "net_out_mbitps")))
         for change in machine.changes
         if change.by == OURS
     ]
@@ -191,10 +193,6 @@ def _orders(machine: Machine) -> list[Limited]:
 
 def service_of(machine: Machine) -> str:
     return f"vm1/{machine.id}"
-
-
-def _limits(in_: int | None, out: int | None) -> Limits:
-    return in_, out
 
 
 def _whole(value: int | str | None) -> int | None:

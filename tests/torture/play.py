@@ -10,8 +10,8 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,8 +29,8 @@ SETTLE_DEADLINE_S = 120.0
 STILL_MS = 10_000 * scene.SPEED
 """So long, in the world's time, nothing must be due any more when it is ended."""
 LOOK_S = 1.0
-REST_S = 6.0
-"""Within this it has started again and compared everything with the platform."""
+REST_S = 4.0
+"""Within this `run` has compared everything with the platform once it has started, and would have changed it."""
 HOURS_AT_LEAST = 1.0
 
 
@@ -191,25 +191,27 @@ class Play:
             self._programs["simulator"].release()
 
     async def _inflict(self, trouble: Trouble) -> None:
-        """For as long as it lasts."""
-        programs = [self._programs[name] for name in trouble.whom]
+        for name in trouble.whom:
+            await self._programs[name].is_alive.wait()
+        with self._suffering(trouble):
+            await asyncio.sleep(trouble.lasts_s)
+
+    @contextmanager
+    def _suffering(self, trouble: Trouble) -> Iterator[None]:
         match trouble.kind:
             case "stop":
-                for program in programs:
-                    await program.is_alive.wait()
-                    program.stand_still()
+                for name in trouble.whom:
+                    self._programs[name].stand_still()
+                yield
+                for name in trouble.whom:
+                    self._programs[name].go_on()
             case "full disk":
                 self.disk.fill()
-            case "clock":
-                clock.set_ahead(self._machine_clock, trouble.ahead_ms)
-        await asyncio.sleep(trouble.lasts_s)
-        match trouble.kind:
-            case "stop":
-                for program in programs:
-                    program.go_on()
-            case "full disk":
+                yield
                 self.disk.make_room()
             case "clock":
+                clock.set_ahead(self._machine_clock, trouble.ahead_ms)
+                yield
                 clock.set_ahead(self._machine_clock, 0)
 
     # ------------------------------------------------------------ acts two and three
@@ -231,7 +233,10 @@ class Play:
         try:
             async with asyncio.timeout(SETTLE_DEADLINE_S):
                 await self._settled(auditor)
-                self._programs["run"].kill()
+                run = self._programs["run"]
+                await run.hold()
+                run.release()
+                await run.is_up.wait()
                 await asyncio.sleep(REST_S)
                 await self._settled(auditor)
         except TimeoutError:

@@ -52,7 +52,8 @@ async def test_the_auditor_notices(tortured: Play) -> None:
     journal = tortured.journal.read_bytes()
     events = [json.loads(line) for line in journal.splitlines()]
     limited = {one["id"] for one in events if one["do"] == "create" and None not in (one["in"], one["out"])}
-    calm = next(one for one in events if one["do"] == "script" and one["id"] in limited and one["out"] < CALM_BYTES)
+    fit = limited - {one["id"] for one in events if one["do"] == "change"}  # whom no owner has stopped
+    calm = next(one for one in events if one["do"] == "script" and one["id"] in fit and one["out"] < CALM_BYTES)
     service = f"vm1/{calm['id']}"
 
     calm["out"] += 1
@@ -81,7 +82,7 @@ async def wrong(play: Play) -> set[str]:
 
 
 async def tamper(play: Play, topic: str, field: str) -> str:
-    """Append the last record that has this field, a number, once more with one more; of which service it is."""
+    """Append the last delta or decision once more, with one more in this field; of which service it is."""
     log = await SqliteLog.open(play.log, clock=SystemClock())
     first, end = await log.bounds(topic, 0)
     records: list[Record] = []
@@ -89,7 +90,7 @@ async def tamper(play: Play, topic: str, field: str) -> str:
         while first + len(records) < end:
             records += await anext(fetches)
     said = [json.loads(record.value or b"") for record in records]
-    last = next(one for one in reversed(said) if isinstance(one.get(field), int) and "service" in one)
+    last = next(one for one in reversed(said) if "type" not in one and isinstance(one.get(field), int))
     await log.append(
         topic, 0, [Message(last["service"].encode(), json.dumps(last | {field: last[field] + 1}).encode())]
     )
