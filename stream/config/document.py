@@ -43,11 +43,25 @@ MAX_NODES = 250_000
 """No file of ours has more values, aliases written out."""
 
 
+class _Loader(yaml.SafeLoader):
+    """Ends at too many values, and does not hold all of them before they are counted."""
+
+    values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.values += 1
+        if self.values > MAX_NODES:
+            problem = f"there are more than {MAX_NODES} values, which is no configuration of ours"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.get_mark())
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
 def parse(name: str, text: str | bytes) -> Document:
     """Never raises: what is wrong with the text is in `problems`."""
     document = Document(name)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = mark.line + 1 if mark else 1

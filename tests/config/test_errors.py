@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -368,6 +369,20 @@ def test_yaml_of_the_odd_kind() -> None:
     )
     assert problems("? [a, b]\n: 1\nlog: sqlite:q") == ["1: a key must be a single word or number; write `key: value`"]
     assert problems("a: " + "[" * 5000)[0].startswith("1: this is not YAML: ")
+
+
+def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is no configuration is given up before all of it is in memory."""
+    monkeypatch.setattr("stream.config.document.MAX_NODES", 1000)
+    text = "log: sqlite:q\nservices:\n" + "- a\n" * 100_000
+    tracemalloc.start()
+    [problem] = problems(text)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert problem.startswith(
+        "999: this is not YAML: there are more than 1000 values, which is no configuration of ours"
+    )
+    assert peak_bytes < 8 * len(text)
 
 
 def test_text_that_is_no_text() -> None:
