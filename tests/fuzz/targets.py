@@ -67,7 +67,7 @@ _TARGETS = (
         holds="what is accepted makes platforms, plans as the log carries them, and rules",
         subject=ConfigSubject,
         weight=25,
-        per_byte=4000,
+        per_byte=600,
     ),
     Target(
         name="quantities",
