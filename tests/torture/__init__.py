@@ -12,6 +12,6 @@ A full disk stops `run` and the publisher, but costs nothing.
 
 The wall clock of `run` may jump by minutes, either way and also over a local midnight, with the same outcome: it fixes
 only up to when the collector asks, which the platform's own numbers bound, and the time stamps of the log, which never
-go back.  What is counted comes later then, and no other bytes do.  Not promised are jumps that are longer than
-`final_after` (6h): the collector takes a day for complete that is not over.
+go back.  Some bytes are counted later then, but each of them once.  Not promised are jumps longer than `final_after`
+(6h): at a midnight that has not been, the collector takes a day for complete.
 """

@@ -113,12 +113,11 @@ def toggle(world: World, place: int) -> None:
     (world.stop if machine.era(world.now()).state == "active" else world.start)(machine.id)
 
 
-def quieten(world: World) -> int:
-    """From the returned instant on no VM wants anything, for a day."""
+def quieten(world: World) -> None:
+    """From the step after the next one on no VM wants anything, for a day."""
     start = (world.now() // STEP_MS + 2) * STEP_MS
     for machine in world.machines():
         world.script(machine.id, start, start + DAY_MS, 0, 0)
-    return start
 
 
 def configure(folder: Path, url: str, token: str) -> None:
