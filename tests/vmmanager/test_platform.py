@@ -248,9 +248,10 @@ def test_a_task_id_cannot_change_the_question(task: str) -> None:
     warped(main)
 
 
-@pytest.mark.parametrize("service", ["vm2/1", "vm1/", "vm1/a", "1", "vm1/../1", "vm1/1/2"])
+@pytest.mark.parametrize("service", ["vm2/1", "vm1/", "vm1/a", "1", "vm1/../1", "vm1/1/2", "vm1/01", "vm1/٣"])
 def test_other_services_are_refused(service: str) -> None:
-    """Neither another platform's nor anything that is not a number becomes a part of a path."""
+    """Neither another platform's nor anything that is not a number becomes a part of a path, nor a number written in
+    another way: that would be a second service on the same machine."""
 
     async def main(clock: WarpClock) -> None:
         with pytest.raises(Refused, match="is none of its machines"):

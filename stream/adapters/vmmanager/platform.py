@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 MARGIN_MS = 90 * 60_000
 """By how much more is asked than is wanted, on both sides: an hour that the clocks show twice, plus a boundary."""
+NUMBER = re.compile("0|[1-9][0-9]{0,17}")
+"""An id as we write it: no other service is the same machine as well."""
 TASK_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)
 
 Meaning = TypeVar("Meaning")
@@ -170,7 +172,7 @@ class Vmmanager:
     def _number(self, service: str) -> int:
         """The machine's id on the platform."""
         platform, _, number = service.rpartition("/")
-        if platform != self._name or not number.isdecimal():
+        if platform != self._name or not NUMBER.fullmatch(number):
             raise Refused(f"{self._name}: {service!r} is none of its machines")
         return int(number)
 
