@@ -67,7 +67,7 @@ class Home:
         self.config.write_text(CONFIG)
         self._original = self.folder / "original.db"
         self.call(["publish"], b"\n".join(self._lines()))
-        self.call(["run", "--drain"])
+        assert self.call(["run", "--drain"])
         shutil.copy(self.log, self._original)
 
     @staticmethod

@@ -27,8 +27,6 @@ from tests.fuzz.target import Loop
 from tests.runtime.history import START_MS, history
 from tests.runtime.lives import Ran, latest, lives, restored
 
-Given = tuple[bytes, bytes]
-
 
 @cache
 def ran() -> Ran:
