@@ -248,8 +248,8 @@ def _special(plot: Plot, rng: random.Random) -> dict[str, Any]:
             }  # fmt: skip
         case "slow tasks":
             return quiet | {
-                "start_ms": MIDNIGHT_MS,
-                "vms": rng.randint(3, 6), "step_ms": 5000, "steps": 60, "poll_ms": 1000, "settle_ms": 1000,
+                "start_ms": MIDNIGHT_MS, "adjustments": rng.randrange(12),
+                "vms": rng.randint(3, 6), "step_ms": 15_000, "steps": 40, "poll_ms": 1000, "settle_ms": 1000,
                 "task_poll_s": 1, "reconcile_s": 300, "faults": False, "network": 0.0, "climate": Climate(),
                 "knobs": Knobs(timezone="Europe/Berlin"),
             }  # fmt: skip
