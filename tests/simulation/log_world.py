@@ -165,6 +165,8 @@ class _Play:
         things = [len(script.changes), *map(len, script.publishers.values())]
         self._agendas = [Agenda(count) for count in things]
         self._zombie: Host | None = None
+        self._woken = False
+        """Whether the zombie woke up when all others were through."""
         self._settings = TrackerSettings(
             checkpoint_every_s=rng.choice((0.5, 2.0, 5.0)), deadline_s=rng.choice((5.0, 30.0))
         )
@@ -186,12 +188,13 @@ class _Play:
         self._calm()
         if not await self._within(SETTLED_S, self._is_settled):
             world.accuse(f"{SETTLED_S} s after calm {self._unsettled()}")
-        if self._zombie:
+        if self._zombie and self._zombie.process:
+            self._woken = self._zombie.process.state == "stands"
             self._zombie.calm()
         if not self._is_truncated():
             await self._probe()  # by which an owner finds out that its own former take-over came late
-            for who, partition in {(entry.who, entry.partition) for entry in await self._probe()}:
-                world.accuse(f"{who} took over partition {partition} when all was quiet")
+            for entry in await self._probe():
+                world.accuse(f"{entry.who} took over partition {entry.partition} when all was quiet")
         await world.close()
         return self._audit()
 
@@ -288,7 +291,7 @@ class _Play:
         if truncated:
             world.violations = [each for each in world.violations if not is_of_truncation(each)]
         world.violations += auditor.end(self._script.totals, truncated=truncated)
-        special = {"truncated": truncated, "zombie": self._zombie is not None, "expired": self._is_expired()}
+        special = {"truncated": truncated, "zombie": self._woken, "expired": self._is_expired()}
         return auditor.happened + Counter({f"world: {self._script.special or 'ordinary'}": 1, **special})
 
     def _is_expired(self) -> bool:

@@ -20,7 +20,9 @@ Kind: TypeAlias = Literal["log", "whole"]
 LONGEST_S = 7200.0
 """Of virtual time: a world that has not ended by then hangs."""
 
-LONGEST_REAL_S = 120
+LONGEST_REAL_S = 120.0
+AGAIN_S = 5.0
+"""After so much more, whatever still goes on is interrupted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class Report:
 
 
 class OutOfTime(KeyboardInterrupt):
-    """The world took too long; of this class, because no task and no loop keeps it to itself."""
+    """The world took too long and could not be cancelled; of this class, because no loop keeps it to itself."""
 
 
 def reported(
@@ -69,8 +71,9 @@ def reported(
         world = make(clock)
         made.append(world)
         try:
-            async with asyncio.timeout(longest_s):
-                return await play(world)
+            with _within(LONGEST_REAL_S):
+                async with asyncio.timeout(longest_s):
+                    return await play(world)
         finally:
             seconds.append(asyncio.get_running_loop().time())
             await world.bury()
@@ -78,9 +81,8 @@ def reported(
     seconds = [0.0]
     happened: Counter[str] = Counter()
     try:
-        with _within(LONGEST_REAL_S):
-            happened = run_warped(main, start_ms=start_ms, grace_s=0.0)
-    except (Exception, OutOfTime) as error:
+        happened = run_warped(main, start_ms=start_ms, grace_s=0.0)
+    except (Exception, asyncio.CancelledError, OutOfTime) as error:
         broken.append("".join(traceback.format_exception(error)))
     return Report(
         seed=seed,
@@ -94,14 +96,20 @@ def reported(
 
 
 @contextmanager
-def _within(seconds: int) -> Iterator[None]:
-    """Raises OutOfTime in this thread, the main one, when it takes longer; and again, if that is not enough."""
+def _within(seconds: float) -> Iterator[None]:
+    """Cancels this task, of the main thread, when it takes longer; raises OutOfTime where that is not enough."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    told = f"the world has not ended within {seconds} s of real time"
 
     def ring(*_: object) -> None:
-        raise OutOfTime(f"the world has not ended within {seconds} s")
+        if task.cancelling():
+            raise OutOfTime(told)
+        task.cancel(told)
+        loop.call_soon_threadsafe(lambda: None)  # it may be asleep
 
     former = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 5)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
     try:
         yield
     finally:
