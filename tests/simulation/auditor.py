@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from stream import wire
+from stream import ports, wire
 from stream.core.errors import Corrupt, Rejected
 from stream.core.model import Decision, QuotaWarning
 from stream.core.tracker import Tracker
@@ -33,7 +33,6 @@ Identity: TypeAlias = tuple[object, ...]
 
 Totals: TypeAlias = Mapping[str, tuple[int, int]]
 """Bytes in and out of each service that is registered."""
-
 
 GONE = (sys.maxsize, 0)
 """Newer than any incarnation: nobody restores the service any more."""
@@ -82,9 +81,9 @@ class PartitionAuditor:
                 self._taken_over(entry)
             case _, "release":
                 self._released(entry)
-            case "traffic.deltas", _:
+            case ports.DELTAS, _:
                 self._appended(entry)
-            case "quota.dead-letters", _:
+            case ports.DEAD_LETTERS, _:
                 self._refused(entry)
             case topic, "write":
                 self._written(entry, ENFORCEMENTS if topic == ENFORCEMENTS else STATE)
