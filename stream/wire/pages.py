@@ -12,6 +12,7 @@ All integers of the frame are little-endian.  Older versions are read as long as
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from math import prod
 from struct import Struct
@@ -30,6 +31,7 @@ _FRAME: Final = Struct("<8sII16s")
 _ALIGNMENT: Final = 8
 _KINDS: Final = "biufS"
 """NumPy's kinds of dtype that mean the same on every machine: bool, integers, floats, bytes of fixed length."""
+_DTYPE: Final = re.compile(f"[<|][{_KINDS}][0-9]{{1,6}}")
 
 
 def encode_page(page: Page, checkpoint: int) -> bytes:
@@ -76,11 +78,24 @@ def decode_page(data: bytes) -> tuple[Page, int]:
 def _columns(data: bytes, place: int, described: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
     columns = {}
     for column in described:
-        dtype, shape = np.dtype(column["dtype"]), tuple(column["shape"])
+        dtype, shape = _dtype(column["dtype"]), _shape(column["shape"])
         columns[column["name"]] = np.frombuffer(data, dtype, prod(shape), place).reshape(shape)
         place += columns[column["name"]].nbytes
         place += _padding(place)
     return columns
+
+
+def _dtype(text: str) -> np.dtype[Any]:
+    """NumPy itself would take much more than was ever written, up to expressions."""
+    if not _DTYPE.fullmatch(text):
+        raise ValueError(f"no column has the dtype {text[:80]!r}")
+    return np.dtype(text)
+
+
+def _shape(sizes: list[int]) -> tuple[int, ...]:
+    if not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError("a shape that is none")
+    return tuple(sizes)
 
 
 def _digest(magic: bytes, version: int, header_length: int, rest: bytes | memoryview) -> bytes:

@@ -95,12 +95,26 @@ def test_what_is_wrong_is_named() -> None:
         decode_page(b"SQLite format 3\0" * 4)
 
 
-@pytest.mark.parametrize("shape", ["[3]", "[99999999999999999999]", "[[1]]", "{}", '"x"'])
-def test_a_good_checksum_over_a_wrong_description(shape: str) -> None:
+@pytest.mark.parametrize(
+    "column",
+    [
+        '"dtype":"<i8","shape":[3]',
+        '"dtype":"<i8","shape":[99999999999999999999]',
+        '"dtype":"<i8","shape":[-2]',
+        '"dtype":"<i8","shape":[[1]]',
+        '"dtype":"<i8","shape":["x",99999999999]',
+        '"dtype":"<i8","shape":{}',
+        '"dtype":"<i8","shape":"x"',
+        '"dtype":"O","shape":[0]',
+        '"dtype":"i8,i8","shape":[0]',
+        '"dtype":"(%s)i8","shape":[0]' % ("9" * 5000),
+        '"dtype":[["x","<i8"]],"shape":[0]',
+        '"dtype":7,"shape":[0]',
+    ],
+)
+def test_a_good_checksum_over_a_wrong_description(column: str) -> None:
     """What a page says of its columns is not believed either."""
-    header = (
-        b'{"key":"7","checkpoint":1,"columns":[{"name":"x","dtype":"<i8","shape":%s}],"extras":{}}' % shape.encode()
-    )
+    header = b'{"key":"7","checkpoint":1,"columns":[{"name":"x",%s}],"extras":{}}' % column.encode()
     head = b"QSTPAGE\n" + (1).to_bytes(4, "little") + len(header).to_bytes(4, "little")
     with pytest.raises(Corrupt, match="describes itself wrongly"):
         decode_page(head + blake2b(head + header, digest_size=16).digest() + header)
