@@ -202,6 +202,20 @@ def test_a_change_that_is_done_at_once_has_no_task() -> None:
     warped(main)
 
 
+def test_a_list_of_nothing_but_unreadable_rows() -> None:
+    """The first of them are logged, the others only counted; at the next list nothing is said again."""
+
+    async def main(clock: WarpClock) -> None:
+        platform = Parrot(b'{"list":[' + b"{}," * 4999 + b"{}]}").platform(clock)
+        with structlog.testing.capture_logs() as logs:
+            assert not (await platform.list()).machines
+            await platform.list()
+        assert [line["event"] for line in logs] == ["platform.row_unreadable"] * 20 + ["platform.rows_unreadable"]
+        assert logs[-1]["more"] == 4980
+
+    warped(main)
+
+
 @pytest.mark.parametrize("word", ["fail", "failed"])
 def test_a_task_that_fails(word: Literal["fail", "failed"]) -> None:
     """Both words that are known for it."""

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 MARGIN_MS = 90 * 60_000
 """By how much more is asked than is wanted, on both sides: an hour that the clocks show twice, plus a boundary."""
+MOST_REPORTED = 20
+"""Rows of one list that are logged one by one."""
 NUMBER = re.compile("0|[1-9][0-9]{0,17}")
 """An id as we write it: no other service is the same machine as well."""
 TASK_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)
@@ -72,12 +74,18 @@ class Vmmanager:
             Request("list", "GET", "/vm/v3/host"),
             lambda reply: replies.rows(reply, self._name, self._settings.unlimited),
         )
-        for row, cause in rows.broken.items():
-            if self._reported.get(row) != cause:
-                log.warning("platform.row_unreadable", platform=self._name, row=row, cause=cause)
-        self._reported = rows.broken
+        self._report(rows.broken)
         unreadable = frozenset(row for row in rows.broken if not row.startswith("#")) - rows.machines.keys()
         return Listing(began_at, rows.machines, unreadable)
+
+    def _report(self, broken: dict[str, str]) -> None:
+        """Each of the first that are new, then how many more."""
+        new = [(row, cause) for row, cause in broken.items() if self._reported.get(row) != cause]
+        for row, cause in new[:MOST_REPORTED]:
+            log.warning("platform.row_unreadable", platform=self._name, row=row, cause=cause)
+        if len(new) > MOST_REPORTED:
+            log.warning("platform.rows_unreadable", platform=self._name, more=len(new) - MOST_REPORTED)
+        self._reported = broken
 
     async def traffic(self, service: str, start: int, ends: Sequence[int]) -> Totals | None:
         """One request per direction over more than `[start, ends[-1])`; the points are chosen by their stamps.
