@@ -36,6 +36,7 @@ from stream.core.model import (
 )
 from stream.ports import DELTAS, MAX_RECORD_BYTES, Log, Message, Record
 from stream.runtime import plans
+from stream.wire import fields
 
 READ_BYTES = 256 * 1024
 
@@ -73,8 +74,8 @@ class Intake:
             if isinstance(event, Malformed):
                 refusals.append(_refusal(event, by_number[event.position.offset]))
                 continue
-            made = list(self._messages(event, by_number))
             try:
+                made = list(self._messages(event, by_number))
                 check_messages(DELTAS, [message for _, message in made])
             except Rejected as error:  # the line fitted, but not with every default written out
                 refusals.append(f"line {_numbers(event)[0]}: {error.reason} as it is published; shorten it")
@@ -113,9 +114,9 @@ class Intake:
             yield wire.partition_of(service, self._partitions), message
 
     def _batch(self, deltas: Deltas, document: dict[str, object]) -> Iterator[tuple[int, Message]]:
-        """A batch, cut by partition."""
+        """A batch, cut by partition.  Raises Rejected."""
         services = _names(deltas)
-        source = str(document.get("source") or services[0].partition("/")[0])
+        source = fields.source(document, services[0])  # which the tracker does not need, and so has not looked at
         places: dict[int, list[int]] = defaultdict(list)
         for place, service in enumerate(services):
             places[wire.partition_of(service, self._partitions)].append(place)

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,19 @@ def test_a_batch_is_cut_by_partition_and_refused_by_element() -> None:
             assert all(wire.partition_of(name, 4) == partition for name in record["services"])
             found += zip(record["services"], record["end"], record["in"], record["out"], strict=True)
     assert sorted(found) == sorted((name, T0 + MINUTE + n, n, 7) for n, name in enumerate(services))
+
+
+def test_a_source_that_is_none() -> None:
+    """It is refused before it is written down once for each part that a batch is cut into."""
+    services = [f"vm1/{number}" for number in range(1000)]
+    batch = {"type": "batch", "source": "x" * 400_000, "start": T0, "end": T0 + 1, "services": services}
+    tracemalloc.start()
+    messages, count, refusals = taken(json.dumps(batch | {"in": [1] * 1000, "out": [1] * 1000}))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (dict(messages), count) == ({}, 0)
+    assert refusals == ["line 1: source is no proper string as it is published; shorten it"]
+    assert peak_bytes < 10_000_000
 
 
 def test_what_concerns_all_goes_everywhere() -> None:
