@@ -26,6 +26,7 @@ from stream import wire
 from stream.core.errors import Corrupt
 from stream.core.page import Page
 from stream.core.plan import Plan
+from stream.core.services import PAGE_ROWS
 from stream.core.storing import PLANS, plans_of
 from stream.core.tracker import Tracker
 from stream.ports import MAX_RECORD_BYTES, STATE, Log, Message
@@ -141,6 +142,8 @@ def _restore(
     meta: Mapping[str, Any], snapshot: Mapping[bytes, bytes], partition: int, partition_of: Callable[[str], int]
 ) -> State:
     places = {key: Place(*place) for key, place in meta["pages"].items()}
+    if meta["tracker"]["rows"] > PAGE_ROWS * len(places):
+        raise Corrupt(f"meta names {meta['tracker']['rows']} rows, which {len(places)} pages cannot hold")
     pages = (_page(snapshot, key, place) for key, place in places.items())
     state = State(Tracker.restore(partition, partition_of, meta["tracker"], pages))
     if state.tracker.next_offset != meta["next_offset"]:
@@ -237,8 +240,8 @@ def _pack(at: bytes, message: Message) -> bytes:
 
 
 def _unpack(at: bytes, packed: bytes, version: int) -> Message:
-    *content, digest = orjson.loads(packed) if version > 1 else [*orjson.loads(packed), None]
-    if version > 1 and digest != _digest(at, orjson.dumps(content)):
+    content = orjson.loads(packed)
+    if version > 1 and content.pop() != _digest(at, orjson.dumps(content)):
         raise Corrupt(f"outbox entry {at.decode()} is damaged: its digest differs; restore a backup")
     key, value, headers = content
     return Message(key.encode(), value.encode(), tuple((name, text.encode()) for name, text in headers))

@@ -116,9 +116,17 @@ DAMAGES: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "meta lacks a field": (lambda s: s | {META: b'{"version":1}'}, "meta record is damaged.*pages"),
     "meta names another offset": (lambda s: with_meta(s, next_offset=1), "disagrees with itself"),
     "other plans": (other_plans, "page 0 .*kept"),
-    "meta names fewer pages": (lambda s: with_meta(s, pages={}), "page of plans"),
+    "meta names no pages": (lambda s: with_meta(s, pages={}), "0 pages cannot hold"),
+    "meta names fewer pages": (
+        lambda s: with_meta(s, pages={key: place for key, place in meta(s)["pages"].items() if key != "marks"}),
+        "page of plans or of watermarks is missing",
+    ),
     "an outbox entry is missing": (lambda s: with_meta(s, outbox=[3, 4]), "outbox entry 3, which is missing"),
     "meta is missing": (lambda s: without(s, META), "no meta record"),
+    "meta names too many rows": (
+        lambda s: with_meta(s, tracker=meta(s)["tracker"] | {"rows": 1 << 40}),
+        "pages cannot hold",
+    ),
     "of another partition": (lambda s: with_meta(s, tracker=meta(s)["tracker"] | {"partition": 7}), "partition 7"),
 }
 
