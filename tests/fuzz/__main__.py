@@ -6,7 +6,6 @@ Input number K of a target depends on seed, target and K alone: each failure tel
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -19,11 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tests.fuzz.target import MIB, Result, fuzz
+from tests.fuzz.target import MIB, Result, fuzz, limit_memory
 from tests.fuzz.targets import TARGETS
 
-MOST_BYTES = 3 << 30
-"""Of memory, for each process."""
 PARTS = 40
 """Into so many pieces each target's inputs are cut, so that all cores have something to do until the end."""
 
@@ -86,7 +83,7 @@ def _all(pieces: Iterable[Piece], seed: int) -> dict[str, Result]:
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
-    pool = ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=_limit_memory)
+    pool = ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=limit_memory)
     with pool, Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=sum(len(piece.numbers) for piece in pieces))
         waiting: dict[Future[Result], Piece] = {
@@ -101,11 +98,6 @@ def _all(pieces: Iterable[Piece], seed: int) -> dict[str, Result]:
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
     return results
-
-
-def _limit_memory() -> None:
-    """What wants more than the machine should give gets a MemoryError, and is told."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
 
 
 def _told(results: dict[str, Result], seed: int, seconds: float) -> Table:

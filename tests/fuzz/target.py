@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import shutil
 import signal
 import tempfile
@@ -31,6 +32,8 @@ MEASURED_BYTES = 16 * 1024
 """The memory that longer inputs take is always measured, that of others now and then: it makes everything slow."""
 MEASURE_EVERY = 64
 MIB = 1 << 20
+MOST_BYTES = 3 << 30
+"""Of memory, for a whole process."""
 
 
 class Subject(Protocol):
@@ -192,6 +195,11 @@ def _accepted(target: Target, subject: Subject, given: Any) -> bool:
 @cache
 def _subject(make: Callable[[], Subject]) -> Subject:
     return make()
+
+
+def limit_memory() -> None:
+    """From now on what wants more than a machine can spare gets a MemoryError, and is told."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
 
 
 def size_of(given: Any) -> int:
