@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from random import SystemRandom
@@ -102,3 +104,13 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bad.exit_code == 1
     assert "KeyError at" in bad.output
     assert f"python -m tests.fuzz --target quantities --seed {seed} --only 0" in bad.output
+
+
+def test_over_all_cores() -> None:
+    """So many inputs, each target its share of them."""
+    words = [sys.executable, "-m", "tests.fuzz", "--inputs", "500", "--seed", "1"]
+    ran = subprocess.run(
+        [*words, "--target", "quantities", "--target", "health"], capture_output=True, text=True, check=True
+    )
+    assert "500 inputs in" in ran.stdout
+    assert [line.split("│")[2].strip() for line in ran.stdout.splitlines() if line.startswith("│")] == ["350", "150"]
