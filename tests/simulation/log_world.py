@@ -70,7 +70,7 @@ def weather(script: Script, rng: random.Random) -> Weather:
 
 def climate(script: Script, rng: random.Random) -> Climate:
     """Where a script takes longer, troubles come less often."""
-    pace = script.until_s / 60 * rng.choice((0.5, 1.0, 2.0))
+    pace = script.until_s / 60 * rng.choice((0.7, 1.4, 2.8))
     return Climate(
         kill_s=6 * pace,
         stop_s=10 * pace,
