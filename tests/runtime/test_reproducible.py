@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -21,7 +23,6 @@ from stream.adapters.sqlite import SqliteLog
 from stream.core.model import Reason
 from stream.ports import Log
 from stream.runtime.partition import TrackerSettings
-from tests.cli.calling import call
 from tests.runtime.drawn import PARTITIONS, history
 from tests.runtime.history import START_MS
 from tests.runtime.ways import Replay, Result, Run, Way, differing, fill, result_of
@@ -87,12 +88,13 @@ def test_the_same_log_gives_the_same(seed: int, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["in pieces", "interrupted", "five workers, interrupted"])
-def test_so_does_a_file(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_does_a_file(way: str, tmp_path: Path) -> None:
     """The embedded log gives what the one in memory does; `service list` prints its state in the same words."""
-    monkeypatch.chdir(tmp_path)
     check(SEEDS[0], WAYS[way], tmp_path / "q.db")
     (tmp_path / "quota-stream.yaml").write_text("log: sqlite:q.db\n")
-    assert call("service", "list", "--json").stdout.splitlines() == at_one_go(SEEDS[0]).services
+    command = [str(Path(sys.executable).with_name("quota-stream")), "service", "list", "--json"]
+    listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert listed.splitlines() == at_one_go(SEEDS[0]).services
 
 
 def test_the_histories_have_everything() -> None:
