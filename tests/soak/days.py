@@ -160,7 +160,7 @@ async def run(size: Size, clock: WarpClock, folder: Path, diary: Diary) -> None:
 
 
 def power_cuts(days: int) -> set[int]:
-    """At noon of these, with a step published that is not counted yet."""
+    """At noon of these, with a step published that is not durable in any state yet."""
     return {1 + days // 6, 1 + days // 2, days}
 
 
@@ -171,7 +171,7 @@ async def mistakes(log: Log, publisher: Publisher) -> list[str]:
         tracker = await checkpoint.load(log, number, lambda name: wire.partition_of(name, log.partitions))
         views = {name: tracker.service(name) for name in tracker.names()}
         counted = {name: (view.accepted_in, view.accepted_out) for name, view in views.items() if view is not None}
-        sent = {name: (in_, out) for name, (in_, out) in zip(meters.names, meters.sent.tolist(), strict=True)}
+        sent = dict(zip(meters.names, map(tuple, meters.sent.tolist()), strict=True))
         wrong = [name for name in sent.keys() | counted.keys() if sent.get(name) != counted.get(name)]
         found += [f"{name}: {sent.get(name)} bytes were sent, {counted.get(name)} counted" for name in sorted(wrong)]
         rejected = (await log.bounds(DEAD_LETTERS, number))[1]
