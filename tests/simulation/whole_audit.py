@@ -75,11 +75,11 @@ class Auditor:
         return found
 
     def _wrong_services(self, counted: dict[str, ServiceView]) -> Iterable[str]:
-        provider = self._provider
-        alive = {f"vm1/{one.id}" for one in provider.world.machines() if provider.group[one.id] != "free"}
-        if missing := sorted(alive - counted.keys()):
+        groups = self._provider.group
+        alive = {f"vm1/{one.id}": groups[one.id] for one in self._provider.world.machines()}
+        if missing := sorted(name for name, group in alive.items() if group != "free" and name not in counted):
             yield f"{', '.join(missing)}: not registered"
-        if (gone := sorted(counted.keys() - alive)) and not self._list_is_short():
+        if (gone := sorted(counted.keys() - alive)) and not self._list_is_short():  # one may be known and free by now
             yield f"{', '.join(gone)}: gone for long, and still registered"
 
     def _list_is_short(self) -> bool:
@@ -189,11 +189,12 @@ class Auditor:
         limit and so may never have seen it, what they had set before."""
         found: list[set[int | None]] = []
         posts = [post.at for post in self._network.posts if post.service == f"vm1/{id}"]
+        born = self._born(id)
         for key in ("net_in_mbitps", "net_out_mbitps"):
             shown: int | None = -1
             theirs: list[tuple[int, int | None]] = []
             for change in sorted(self._provider.changes[id], key=lambda one: one.at):
-                if key in change.limits and not change.ours and change.limits[key] != shown:
+                if key in change.limits and not change.ours and change.limits[key] != shown and change.at >= born:
                     theirs.append((change.at, change.limits[key]))
                 shown = change.limits.get(key, shown)
             possible: set[int | None] = set()
@@ -203,6 +204,13 @@ class Auditor:
                     break
             found.append(possible)
         return found[0], found[1]
+
+    def _born(self, id: int) -> int:
+        """When the newest of its VMs came that a registration is about: no former one's limits are its original."""
+        known = self.books.incarnations.get(f"vm1/{id}")
+        since = known[-1].since if known else 0
+        changes = self._provider.changes[id]
+        return max((change.at for change in changes if change.created and change.at <= since), default=0)
 
     def _is_left(self, name: str) -> bool:
         """Whether it was said that it stays as it is: its repairs are used up, or somebody else's word holds."""
@@ -216,21 +224,20 @@ class Auditor:
     # ------------------------------------------------------------ at the end
 
     async def _probe(self, operator: Operator) -> None:
-        """When all is calm, what is decided has to be on the platform soon."""
-        plot, world = self._plot, self._provider.world
-        groups = {f"vm1/{one.id}": self._provider.group[one.id] for one in world.machines()}
-        name = next((name for name, group in groups.items() if group in ("ladder", "both")), None)
-        if name is None or self._is_left(name):
-            return
-        id, profile = int(name.removeprefix("vm1/")), "half" if self._due(name) == (8, 3) else "slow"
-        before = world.limits(id)
-        await operator.adjust(name, "pin", plan="ladder", profile=profile)
+        """When all is calm, what is decided about each service has to be on the platform soon."""
+        plot, world, group = self._plot, self._provider.world, self._provider.group
+        before = {one.id: world.limits(one.id) for one in world.machines() if group[one.id] != "free"}
+        for id in before:
+            name, plan = f"vm1/{id}", "hourly" if group[id] == "hourly" else "ladder"
+            profile = "half" if self._due(name) == (8, 3) else "slow"
+            if not self._is_left(name):
+                await operator.adjust(name, "pin", plan=plan, profile=profile)
         began = self._now()
         while self._now() - began < 1000 * SOON_S + 2 * plot.knobs.task_ms:
             await asyncio.sleep(1.0)
             self.books.read()
-            if not list(self._wrong_limits(released=False)) and self._due(name) != before:
-                self.happened["pinned"] += 1
+            if not list(self._wrong_limits(released=False)):
+                self.happened["pinned"] += sum(world.limits(id) != former for id, former in before.items())
                 self.happened["seconds from pin to platform"] += (self._now() - began) // 1000
                 return
         for sentence in self._wrong_limits(released=False):

@@ -228,7 +228,7 @@ def _special(plot: Plot, rng: random.Random) -> dict[str, Any]:
     quiet = {"foreign_writes": 0, "lives": 0, "adjustments": 0, "skew_ms": 0}
     match plot.kind:
         case "lives":
-            return {"lives": rng.randint(3, 6)}
+            return {"lives": rng.randint(1, 4), "steps": rng.randint(42, 52)}
         case "repair" | "yield":
             return {"foreign_writes": rng.randint(4, 10)}
         case "brake":

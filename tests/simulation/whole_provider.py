@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -35,6 +35,8 @@ class Change(NamedTuple):
     ours: bool
     limits: dict[str, int | None]
     """Any of net_in_mbitps and net_out_mbitps."""
+    created: bool = False
+    """With these limits the VM came."""
 
 
 class Provider:
@@ -101,6 +103,8 @@ class Provider:
         plot = self._plot
         events = [(self._instant(), self._write_limits) for _ in range(plot.foreign_writes)]
         events += [(self._instant(), self._live_on) for _ in range(plot.lives)]
+        if plot.kind == "lives":
+            events += [each for id in self._rng.sample(list(self.group), 2) for each in self._succession(id)]
         if plot.faults:
             self._draw_faults()
         if plot.kind == "outage":
@@ -150,6 +154,20 @@ class Provider:
         in_, out = self._rng.choice(((new, new), (new, out), (in_, new)))
         self.world.set_limits(id, in_, out, by=SOMEBODY)
 
+    def _succession(self, id: int) -> Iterator[tuple[int, Callable[[], None]]]:
+        """A VM goes, and when it has long been given up another one comes under its id."""
+        gone = self._plot.start_ms + self._rng.randrange(10, 17) * self._plot.step_ms
+        yield gone, lambda: self._end(id)
+        yield gone + self._rng.randrange(12, 16) * self._plot.step_ms, lambda: self._succeed(id)
+
+    def _end(self, id: int) -> None:
+        if id in [machine.id for machine in self.world.machines()]:
+            self.world.delete(id)
+
+    def _succeed(self, id: int) -> None:
+        if id not in [machine.id for machine in self.world.machines()]:
+            self._create(self.group[id], id=id)
+
     def _live_on(self) -> None:
         """A VM comes, goes, stops or starts; one that went may come again, as another one, under the same id."""
         alive = [machine.id for machine in self.world.machines()]
@@ -171,7 +189,7 @@ class Provider:
         match event["do"]:
             case "create":
                 limits = {"net_in_mbitps": event["in"], "net_out_mbitps": event["out"]}
-                self.changes.setdefault(event["id"], []).append(Change(event["at"], False, limits))
+                self.changes.setdefault(event["id"], []).append(Change(event["at"], False, limits, created=True))
             case "change" if "state" not in event["values"]:
                 ours = event["by"] != SOMEBODY
                 self.changes[event["id"]].append(Change(event["at"], ours, event["values"]))
