@@ -7,4 +7,8 @@ runtime runs in it, unchanged; only what lies beyond its ports is ours:
     log         broker, client   what Kafka may do at its worst, each process over a network of its own
     group       coordinator      who serves which partition: told late, told wrongly, or never
     weather     weather          how often all that happens here; and what did, for the table at the end
+    log worlds  script           what is said to the log, by whom and when (ladders: the plans; meters: the traffic)
+                log_world        publishers, an operator and trackers, until all is calm
+                auditor          what must be true of it, told from the broker's journal alone (durable: quota.state)
+    runner      campaign         `python -m tests.simulation`: worlds over all cores, and the sum of their reports
 """

@@ -146,16 +146,13 @@ class _Writer:
     def _garbage(self) -> Iterator[Step]:
         rng, script = self._rng, self._script
         for _ in range(rng.choice((0, 2, 4, 8))):
-            service = rng.choice(self._services)
-            own = self._partition(service, script.partitions)
-            message = Message(None, rng.choice(RAW) if rng.random() < 0.4 else orjson.dumps(self._spoiled(service)))
-            partition = own if rng.random() < 0.7 else rng.randrange(script.partitions)
+            service, tick = rng.choice(self._services), rng.randrange(self._ticks)
+            delta = {"service": service, "start": self._at(tick), "end": self._at(tick + 1), "in": 5, "out": 5}
+            partition = rng.randrange(script.partitions)
+            if partition == self._partition(service, script.partitions):
+                delta |= rng.choice(SPOILED)  # elsewhere it is wrong as it is
+            message = Message(None, rng.choice(RAW) if rng.random() < 0.4 else orjson.dumps(delta))
             yield Step(rng.uniform(0, script.until_s), partition, (message,))
-
-    def _spoiled(self, service: str) -> dict[str, object]:
-        tick = self._rng.randrange(self._ticks)
-        delta = {"service": service, "start": self._at(tick), "end": self._at(tick + 1), "in": 5, "out": 5}
-        return delta | self._rng.choice(SPOILED)
 
 
 RAW = (b"no JSON", b"", b"\xff\xfe", b"{}", b'{"type":"batch"}', b"[1,2]", b"null", None)
@@ -268,7 +265,8 @@ class _Teller:
             return
         said.sort(key=attrgetter("start", "end"))
         for (start, end), alike in groupby(said, key=attrgetter("start", "end")):
-            services, _, _, ins, outs = zip(*alike, strict=True)
+            stray = [Said(f"{self._source}/unheard-of", start, end, 1, 1)] * (self._rng.random() < 0.05)
+            services, _, _, ins, outs = zip(*alike, *stray, strict=True)
             yield from wire.encode_batches(
                 self._source, self._at(start), self._at(end), services, ins, outs, backfill=backfill
             )
