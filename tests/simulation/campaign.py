@@ -40,7 +40,7 @@ class Sum:
     """Over all worlds so far."""
 
     worlds: Counter[str] = field(default_factory=Counter)
-    cpu_s: Counter[str] = field(default_factory=Counter)
+    cpu_s: dict[str, float] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     happened: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -49,7 +49,7 @@ class Sum:
     def add(self, ran: Ran) -> None:
         report = ran.report
         self.worlds[report.kind] += 1
-        self.cpu_s[report.kind] += ran.cpu_s  # type: ignore[assignment]
+        self.cpu_s[report.kind] = self.cpu_s.get(report.kind, 0.0) + ran.cpu_s
         self.faults += report.faults
         self.happened += report.happened
         self.seconds += report.seconds
