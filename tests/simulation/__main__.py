@@ -51,6 +51,8 @@ def main(seeds: range, kind: str, traced: bool, fail_fast: bool, as_json: bool) 
     for report in total.failed:
         _tell(report)
     if total.failed:
+        if not traced:
+            show(total.failed[0])
         raise SystemExit(1)
 
 
@@ -95,6 +97,13 @@ def _tell(report: Report) -> None:
     for violation in report.violations[:MOST_TOLD]:
         click.echo(f"  {violation}", err=True)
     click.echo(f"    {replay(report)}", err=True)
+
+
+def show(report: Report) -> None:
+    """All that happened in a world, by playing it again."""
+    click.echo(f"\nthis is {report.kind} world {report.seed}:", err=True)
+    for line in run(Case(report.kind, report.seed)).trace:
+        click.echo(line, err=True)
 
 
 def replay(report: Report) -> str:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from stream.adapters.clock import WarpClock
 from tests.simulation import report
-from tests.simulation.__main__ import main
+from tests.simulation.__main__ import main, show
 from tests.simulation.campaign import KINDS, Ran, Sum, cases
 from tests.simulation.report import Report, reported
 from tests.simulation.weather import Weather
@@ -115,6 +115,13 @@ def test_a_failure_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> 
         "    python -m tests.simulation --seeds 4711-4711 --kind log --trace",
     ]
     assert CliRunner().invoke(main, ["--seeds", "2-2", "--kind", "log", "--trace"]).exit_code == 0
+
+
+def test_a_failure_is_played_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """For its trace, which no worker gives away."""
+    monkeypatch.setitem(KINDS, "log", __name__)
+    show(run(4711))
+    assert capsys.readouterr().err.startswith("\nthis is log world 4711:\n     0.000 world        something happens")
 
 
 @pytest.mark.parametrize("seeds", ["none", "7-3", "1-b"])
