@@ -63,8 +63,11 @@ def main(inputs: int, seed: int | None, names: Sequence[str], only: int | None, 
 def _pieces(names: Sequence[str], inputs: int) -> list[Piece]:
     weights = {name: TARGETS[name].weight for name in names}
     found: list[Piece] = []
+    shared = given = 0
     for name, weight in weights.items():
-        count = max(1, round(inputs * weight / sum(weights.values())))
+        given += weight
+        upto = round(inputs * given / sum(weights.values()))
+        count, shared = max(1, upto - shared), upto
         size = -(-count // PARTS)
         found += (Piece(first / count, name, range(first, min(first + size, count))) for first in range(0, count, size))
     return found
