@@ -14,8 +14,9 @@ COLLECTOR_MUTANTS = (
         old="        self.oldest = anchors.of(current.end)\n",
         new="        self.oldest = anchors.of(now)\n        return\n",
         kind="whole",
+        plots=("days",),
         within=30,
-        says="lost",
+        says="bytes .* are lost",
     ),
     Mutant(
         name="late points lost",
@@ -24,8 +25,9 @@ COLLECTOR_MUTANTS = (
         old="final = reading.finished and now >= end + calendar.final_after_ms",
         new="final = reading.finished",
         kind="whole",
+        plots=("outage", "days"),
         within=30,
-        says="lost",
+        says="bytes .* are lost",
     ),
     Mutant(
         name="never final",
@@ -34,8 +36,9 @@ COLLECTOR_MUTANTS = (
         old="final = reading.finished and now >= end + calendar.final_after_ms",
         new="final = False",
         kind="whole",
+        plots=("days",),
         within=30,
-        says="stale",
+        says="when they were stale",
     ),
     Mutant(
         name="gone at once",
@@ -44,7 +47,8 @@ COLLECTOR_MUTANTS = (
         old="gone = [] if is_short else list(self._depart(lacking, now))",
         new="gone = [self.services.pop(service.meter.service) for service in lacking]",
         kind="whole",
+        plots=("lives",),
         within=30,
-        says="deregistered",
+        says="was deregistered although",
     ),
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
-from tests.simulation.campaign import cases
 from tests.simulation.report import Kind
+from tests.simulation.whole_plot import Kind as Plot
+from tests.simulation.whole_plot import draw
 
-MOST_SEEDS = 1_000_000
 CRASHED = "ended by itself"
 """Says a host of a process that broke: that alone is not enough."""
 
@@ -34,14 +34,16 @@ class Mutant:
     kind: Kind
     within: int
     """So many worlds of its kind show it: about three times as many as were needed."""
+    plots: tuple[Plot, ...] = ()
+    """Of whole worlds, only those of these kinds; none: of any."""
     says: str
     """A regular expression: a sentence of the auditor in which it is found."""
 
     @property
     def seeds(self) -> Iterator[int]:
-        """Of these worlds: they are the first ones of the usual campaign, in which nothing must be found."""
-        usual = (case.seed for case in cases(range(1, MOST_SEEDS), None) if case.kind == self.kind)
-        return islice(usual, self.within)
+        """Of these worlds: the first ones of their kind."""
+        fitting = (seed for seed in count(1) if not self.plots or draw(seed).kind in self.plots)
+        return islice(fitting, self.within)
 
     def is_caught_by(self, violations: Iterable[str]) -> bool:
         """Whether the auditor has found it: it is not enough that something broke."""
