@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.mutants.mutant import Mutant
+from tests.simulation.mutants.alone import check_import
+from tests.simulation.mutants.mutant import CRASHED, Mutant
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,3 +25,18 @@ def test_there_are_many_mutants() -> None:
     assert len(MUTANTS) >= 10
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
     assert all(mutant.says and mutant.within > 0 for mutant in MUTANTS)
+
+
+def test_a_crash_alone_is_no_catch() -> None:
+    """The auditor has to say it, and not only a process that ends."""
+    mutant = next(one for one in MUTANTS if one.name == "outbox after meta")
+    said = "after a checkpoint of tracker0.2 meta names outbox entry 3, which is not there"
+    assert mutant.is_caught_by([said])
+    assert not mutant.is_caught_by([f"tracker0.2 {CRASHED}: Corrupt({said!r})"])
+
+
+def test_unchanged_code_is_not_taken_for_a_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever would hunt in the project itself is told so at once."""
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match="IS NOT WHAT RUNS"):
+        check_import(MUTANTS[0])

@@ -105,7 +105,7 @@ def copy() -> Iterator[Path]:
     """As much of the project as runs worlds."""
     with TemporaryDirectory(prefix="mutant-") as root:
         for name in COPIED:
-            shutil.copytree(ROOT / name, Path(root, name))
+            shutil.copytree(ROOT / name, Path(root, name), ignore=shutil.ignore_patterns("*.pyc.*"))
         yield Path(root).resolve()
 
 

@@ -15,7 +15,7 @@ COLLECTOR_MUTANTS = (
         new="        self.oldest = anchors.of(now)\n        return\n",
         kind="whole",
         plots=("days",),
-        within=30,
+        within=10,
         says="bytes .* are lost",
     ),
     Mutant(
@@ -26,7 +26,7 @@ COLLECTOR_MUTANTS = (
         new="final = reading.finished",
         kind="whole",
         plots=("outage", "days"),
-        within=30,
+        within=15,
         says="bytes .* are lost",
     ),
     Mutant(
@@ -37,7 +37,7 @@ COLLECTOR_MUTANTS = (
         new="final = False",
         kind="whole",
         plots=("days",),
-        within=30,
+        within=10,
         says="when they were stale",
     ),
     Mutant(
@@ -48,7 +48,7 @@ COLLECTOR_MUTANTS = (
         new="gone = [self.services.pop(service.meter.service) for service in lacking]",
         kind="whole",
         plots=("lives",),
-        within=30,
+        within=10,
         says="was deregistered although",
     ),
 )

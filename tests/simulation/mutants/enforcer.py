@@ -18,7 +18,7 @@ ENFORCER_MUTANTS = (
         new="        await site.platform.set_speed(service.name, verdict.state.intent.wanted)\n"
         "        await self._keep(service, verdict.state)  # 1",
         kind="whole",
-        within=30,
+        within=10,
         says="without a durable intent",
     ),
     Mutant(
@@ -28,7 +28,7 @@ ENFORCER_MUTANTS = (
         old="await self._follow(service, posted.task)",
         new="service.told = True",
         kind="whole",
-        within=30,
+        within=25,
         says="believed an old list",
     ),
     Mutant(
@@ -38,7 +38,7 @@ ENFORCER_MUTANTS = (
         old="                service.state = state\n",
         new="                service.state = replace(state, original=state.intent.wanted) if state.intent else state\n",
         kind="whole",
-        within=30,
+        within=15,
         says="takes .* for its original, which nobody has set",
     ),
     Mutant(
@@ -48,7 +48,7 @@ ENFORCER_MUTANTS = (
         old="                service.state = state\n",
         new="                service.state = None\n",
         kind="whole",
-        within=30,
+        within=15,
         says="its speed is",
     ),
     Mutant(
@@ -59,7 +59,7 @@ ENFORCER_MUTANTS = (
         new="due.revision < state.position[1]",
         kind="whole",
         plots=("lives",),
-        within=30,
+        within=40,
         says="its speed is",
     ),
     Mutant(
@@ -72,7 +72,7 @@ ENFORCER_MUTANTS = (
         "            state = replace(state, ours=(*state.ours, shown))\n",
         kind="whole",
         plots=("lives",),
-        within=30,
+        within=15,
         says="its speed is",
     ),
     Mutant(
@@ -83,7 +83,7 @@ ENFORCER_MUTANTS = (
         new="if len(recent) >= 1000:",
         kind="whole",
         plots=("repair",),
-        within=30,
+        within=10,
         says="makes repair number",
     ),
     Mutant(
@@ -94,7 +94,7 @@ ENFORCER_MUTANTS = (
         new="site.brake.restore(False, switch.allowed_until)",
         kind="whole",
         plots=("brake",),
-        within=30,
+        within=10,
         says="although the brake holds",
     ),
     Mutant(
@@ -104,7 +104,7 @@ ENFORCER_MUTANTS = (
         old="            ledger = Ledger(",
         new="            first, end = await self._log.bounds(CHANGES, partition)\n            ledger = Ledger(",
         kind="whole",
-        within=30,
+        within=50,
         says="its speed is",
     ),
 )

@@ -33,7 +33,7 @@ class Mutant:
     new: str
     kind: Kind
     within: int
-    """So many worlds of its kind show it: about three times as many as were needed."""
+    """It is caught in one of so many worlds: three times as many as were needed, and ten at least."""
     plots: tuple[Plot, ...] = ()
     """Of whole worlds, only those of these kinds; none: of any."""
     says: str

@@ -24,7 +24,7 @@ TRACKER_MUTANTS = (
         "                await self._lease.write(CHANGES, [outcome])\n"
         "            await self._lease.write(STATE, records)",
         kind="log",
-        within=30,
+        within=10,
         says="the outbox does not hold it",
     ),
     Mutant(
@@ -34,7 +34,7 @@ TRACKER_MUTANTS = (
         old="if self._epochs.get((role, partition)) != epoch:",
         new="if epoch > self._epochs[role, partition]:",
         kind="log",
-        within=30,
+        within=10,
         says="wrote to .*, and .* has taken over since",
     ),
     Mutant(
@@ -44,7 +44,7 @@ TRACKER_MUTANTS = (
         old="            self._coordinator.admit(role, partition, self._process)\n",
         new="",
         kind="log",
-        within=30,
+        within=10,
         says="took over, and the partition is assigned to",
     ),
     Mutant(
@@ -54,7 +54,7 @@ TRACKER_MUTANTS = (
         old="OTHER[places[page.key].slot] if",
         new="places[page.key].slot if",
         kind="log",
-        within=30,
+        within=10,
         says="page .* and meta names checkpoint",
     ),
     Mutant(
@@ -78,7 +78,7 @@ TRACKER_MUTANTS = (
         old="records.append(Message(META, ",
         new="records.insert(len(records) - len(new), Message(META, ",
         kind="log",
-        within=30,
+        within=10,
         says="meta names outbox entry",
     ),
     Mutant(
@@ -88,7 +88,7 @@ TRACKER_MUTANTS = (
         old="await self._log.append(DEAD_LETTERS, partition, self._dead_letters[:CHUNK])",
         new="asyncio.ensure_future(self._log.append(DEAD_LETTERS, partition, self._dead_letters[:CHUNK]))",
         kind="log",
-        within=30,
+        within=10,
         says="moved past .*, whose letter is not stored",
     ),
     Mutant(
@@ -98,7 +98,7 @@ TRACKER_MUTANTS = (
         old='"outbox": [self.outbox_start, outbox_end]',
         new='"outbox": [outbox_end, outbox_end]',
         kind="log",
-        within=30,
+        within=10,
         says="was never shown",
     ),
     Mutant(
@@ -118,7 +118,7 @@ TRACKER_MUTANTS = (
         old="    for name in services.COLUMNS:\n        if name not in _OWN:",
         new='    for name in services.COLUMNS:\n        if name not in (*_OWN, "revision"):',
         kind="log",
-        within=30,
+        within=10,
         says="showed .* again with other bytes",
     ),
     Mutant(
@@ -129,7 +129,7 @@ TRACKER_MUTANTS = (
         new="_, end = await log.bounds(DELTAS, partition)\n"
         "        async with _fetches(log, partition, end, settings.deadline_s) as fetch:",
         kind="log",
-        within=30,
+        within=10,
         says="used .* bytes, and .* are counted",
     ),
     Mutant(
@@ -139,7 +139,7 @@ TRACKER_MUTANTS = (
         old="tracker._ids.restore(ids)",
         new="tracker._ids.restore([])",
         kind="log",
-        within=30,
+        within=15,
         says="showed .* with adjustment",
     ),
     Mutant(
@@ -149,7 +149,7 @@ TRACKER_MUTANTS = (
         old="grown = Anchor(anchor.start, delta.end, max(anchor.in_, delta.in_), max(anchor.out, delta.out))",
         new="grown = Anchor(anchor.start, delta.end, delta.in_ * (more_in > 0), delta.out * (more_out > 0))",
         kind="log",
-        within=30,
+        within=10,
         says="used .* bytes, and .* are counted",
     ),
     Mutant(
@@ -160,7 +160,7 @@ TRACKER_MUTANTS = (
         new="import time\n\n"
         "        self.profile, self.entered_at, self.entered_as_of_before = profile, time.time_ns() // 10**6, False",
         kind="log",
-        within=30,
+        within=10,
         says="showed .* with",
     ),
     Mutant(
@@ -180,7 +180,7 @@ TRACKER_MUTANTS = (
         old="found += [(place, outcome) for outcome in self._count_one(",
         new="found += [(-place, outcome) for outcome in self._count_one(",
         kind="log",
-        within=30,
+        within=10,
         says="showed .* before",
     ),
 )
