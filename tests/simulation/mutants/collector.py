@@ -1,4 +1,8 @@
-"""What may be wrong with a collector: what it reads, and which services it believes to be there."""
+"""What may be wrong with a collector: what it reads, and which services it believes to be there.
+
+An append that failed and is not made again has no mutant, since the design makes it harmless (no world of 24 found it):
+the next poll's growing deltas make it good, and a registration that the tracker's state lacks is said again.
+"""
 
 from __future__ import annotations
 

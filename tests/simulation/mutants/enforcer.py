@@ -1,4 +1,13 @@
-"""What may be wrong with an enforcer: what it remembers, and in which order it acts."""
+"""What may be wrong with an enforcer: what it remembers, and in which order it acts.
+
+Two usual suspects have no mutant as they stand, since the design makes them harmless:
+
+- A list that began before our own write and arrived after it is believed (no world of 24 found it).  A service's errand
+  ends only with a list that shows what was asked for, lists of one process follow each other, and nobody else looks at
+  a service that has an errand.  "old list" takes its place: nobody waits for that list.
+- A new incarnation goes on with the former one's record (no world of 17 with such services found it).  What its VM
+  shows is somebody else's then, and so adopted.  "original of a former service" takes its place: it is not adopted.
+"""
 
 from __future__ import annotations
 

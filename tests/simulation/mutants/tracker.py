@@ -1,10 +1,8 @@
 """What may be wrong with a partition's tracker, its checkpoints, and the log under it.
 
-Of the usual suspects, this one is harmless by design, and has no mutant:
-
-- The outbox forgotten in memory before it is shown.  Nothing comes between the two but the write itself, and if that
-  fails the tracker is dropped; the meta record still names the entries.  "unpublished decisions forgotten" takes its
-  place, where the meta record does not.
+One usual suspect has no mutant, since the design makes it harmless (no world of thirty found it): the outbox forgotten
+in memory before it is shown.  Nothing comes between the two but the write itself, and if that fails the tracker is
+dropped; the meta record still names the entries.  "unpublished decisions forgotten" takes its place, where it does not.
 """
 
 from __future__ import annotations
