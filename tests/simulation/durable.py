@@ -51,9 +51,11 @@ class Durable:
         yield from self._read_outbox()
 
     def _move(self, meta: dict[str, Any]) -> Iterator[str]:
-        for what in ("checkpoint", "next_offset"):
-            if meta[what] < self._meta[what]:
-                yield f"the durable {what} went back from {self._meta[what]} to {meta[what]}"
+        number, former = meta["checkpoint"], self._meta["checkpoint"]
+        if number != former + 1:
+            yield f"the durable checkpoint is number {number}, which does not follow number {former}"
+        if meta["next_offset"] < self.next_offset:
+            yield f"the durable next_offset went back from {self.next_offset} to {meta['next_offset']}"
         if meta["outbox"][0] < self._meta["outbox"][0]:
             yield f"the outbox went back from {self._meta['outbox'][0]} to {meta['outbox'][0]}"
         self._meta, self.next_offset = meta, meta["next_offset"]
