@@ -140,6 +140,8 @@ class PartitionAuditor:
                 self._accuse(f"{key.decode()} is a dead letter, and nothing is wrong with the record")
             if former != message:
                 self._accuse(f"the letter {key.decode()} was told again with other bytes ({entry.who})")
+            elif not (parsed(message.value) or {}).get("reason"):
+                self._accuse(f"the letter {key.decode()} does not say what is wrong ({entry.who})")
 
     def _released(self, entry: Entry) -> None:
         if entry.topic == DELTAS and entry.offset > self.next_offset:
