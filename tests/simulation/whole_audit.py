@@ -64,6 +64,7 @@ class Auditor:
             *self._wrong_bytes(counted),
             *self.books.unshown(),
             *self._wrong_limits(operator.released),
+            *self._unfinished(),
         ]
 
     async def _counted(self) -> dict[str, ServiceView]:
@@ -81,6 +82,13 @@ class Auditor:
             yield f"{', '.join(missing)}: not registered"
         if (gone := sorted(counted.keys() - alive)) and not self._list_is_short():  # one may be known and free by now
             yield f"{', '.join(gone)}: gone for long, and still registered"
+
+    def _unfinished(self) -> Iterable[str]:
+        """What was asked for while everything failed may still wait at the platform, before what is asked for next."""
+        world = self._provider.world
+        for machine in world.machines():
+            if world.busy_until(machine.id) is not None:
+                yield f"vm1/{machine.id}: the platform is still at work on former tasks"
 
     def _list_is_short(self) -> bool:
         """Whether somebody has the alarm that so many services are absent that none is deregistered."""
