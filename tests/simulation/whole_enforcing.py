@@ -15,6 +15,8 @@ from tests.simulation.whole_provider import Limits, Provider
 
 REPAIRS_A_DAY = 3
 SOON_MS = 15_000
+BRAKE_MS = 600_000
+"""Over so long it counts."""
 BRAKED_MS = 10_000
 """What was admitted when the brake began to hold may be under way for so long."""
 
@@ -26,7 +28,11 @@ def wrong_enforcing(plot: Plot, books: WholeBooks, provider: Provider, network: 
     for name, kept in books.kept.items():
         yield from _wrong_originals(name, kept, provider)
         yield from _wrong_repairs(name, kept, provider)
+        if plot.kind == "yield":
+            yield from _wrong_yielding(name, kept)
     yield from _wrong_brake(books)
+    if plot.kind == "brake":
+        yield from _brakeless(plot, books)
     if plot.kind == "slow tasks":
         yield from _late(plot, books, provider)
 
@@ -77,6 +83,22 @@ def _wrong_repairs(name: str, kept: list[Kept], provider: Provider) -> Iterator[
         former = document
 
 
+def _wrong_yielding(name: str, kept: list[Kept]) -> Iterator[str]:
+    """What somebody else has set while it was slowed stays, where the configuration yields."""
+    former: Json | None = None
+    for each in kept:
+        document = each.document
+        if document and former and former["intent"] and set(document["repairs"]) - set(former["repairs"]):
+            intent, doubts = former["intent"], [doubt["wanted"] for doubt in former["doubts"]]
+            known = [
+                _mbit(it) for it in (intent["wanted"], intent["before"], former["original"], *former["ours"], *doubts)
+            ]
+            before = _mbit(document["intent"]["before"])
+            if any(before[way] not in {speed[way] for speed in known} for way in (0, 1)):
+                yield f"{name}: {each.who} repairs {before}, which somebody else has set and which it has to yield to"
+        former = document
+
+
 def _differed(name: str, former: Json, until: int, provider: Provider) -> bool:
     """Whether the platform has shown anything else than the intent wanted between its receipt and an instant."""
     wanted = _mbit(former["intent"]["wanted"])
@@ -106,6 +128,23 @@ def _wrong_brake(books: WholeBooks) -> Iterator[str]:
                 before = [at for at in slowed if newest is not None and newest - 600_000 <= at < newest]
                 if newest == intent["at"] and newest > since + BRAKED_MS and not before:
                     yield f"{name}: {each.who} slows it although the brake holds"
+
+
+def _brakeless(plot: Plot, books: WholeBooks) -> Iterator[str]:
+    """Before anybody allows it no more are slowed in ten minutes, of one partition, than the brake lets pass."""
+    slowings: dict[int, set[tuple[int, str]]] = {}
+    for name, kept in books.kept.items():
+        for each in kept:
+            slowed_at = each.document and each.document["slowed_at"]
+            if slowed_at and slowed_at < plot.end_ms:
+                slowings.setdefault(each.partition, set()).add((slowed_at, name))
+    for partition, found in slowings.items():
+        for at, _ in sorted(found):
+            names = {name for other, name in found if at - BRAKE_MS < other <= at}
+            fresh = {name for name in names if not any(who == name and then < at - BRAKE_MS for then, who in found)}
+            if len(fresh) > plot.brake:
+                yield f"partition {partition}: no brake held when {sorted(fresh)} were slowed within ten minutes"
+                return
 
 
 def _late(plot: Plot, books: WholeBooks, provider: Provider) -> Iterator[str]:
