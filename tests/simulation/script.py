@@ -31,6 +31,8 @@ BEGINNINGS = (
     1_774_990_800_000,  # 2026-03-31 21:00 UTC: an hour before April in Berlin
     1_761_433_200_000,  # 2025-10-25 23:00 UTC
 )
+CROWDED = 0.2
+"""In so many worlds there are so many services that the tracker counts them by columns."""
 APPENDS = 36
 """About so many polls a world has, over all partitions."""
 
@@ -80,6 +82,9 @@ class _Writer:
         partitions, until_s = rng.choice((1, 2, 2, 3, 4)), rng.uniform(30, 90)
         self._sources = [f"vm{number}" for number in range(1, rng.choice((1, 2, 2, 3)) + 1)]
         self._services = [f"{rng.choice(self._sources)}/{number}" for number in range(rng.randint(4, 12))]
+        crowd = Random(f"{seed} crowd")  # of its own: no other world changes
+        if crowd.random() < CROWDED:
+            self._services += [f"{crowd.choice(self._sources)}/{number}" for number in range(12, 60)]
         heard = {(self._partition(each, partitions), each.partition("/")[0]) for each in self._services}
         self._ticks = max(6, min(20, APPENDS // len(heard)))
         self._beginning = rng.choice(BEGINNINGS) // self._tick_ms * self._tick_ms
