@@ -25,6 +25,8 @@ from tests.simulation.world import World
 
 DEADLINE_MS = 2 * 3_600_000
 """After calm everything has to be right by then, or within thirty sampling steps if these are longer."""
+REGISTERING_MS = 1_800_000
+"""A registration may be under way, or the newest numbers late, for so long."""
 SOON_S = 60.0
 """After calm a decision has to be on the platform within this and the time of the platform's task."""
 
@@ -168,6 +170,16 @@ class Auditor:
                 if one.service.current is not None:
                     yield from self._wrong_life(one, one.service.current.end)
 
+    def wrong_backfills(self) -> Iterable[str]:
+        """Nobody is judged for what lies before his first registration: it is told as a backfill.  (A successor may be
+        judged for the last numbers of his predecessor, which the platform shows first.)"""
+        plot = self._plot
+        before_ms = plot.settle_ms + 2 * plot.step_ms + 2 * plot.skew_ms + REGISTERING_MS
+        for name, (first, *_) in self.books.incarnations.items():
+            for said in self.books.outcomes[name]:
+                if said["incarnation"] == first.service.incarnation and said["at"] < first.since - before_ms:
+                    yield f"{name} was judged as of {said['at']}, and was registered at {first.since}"
+
     # ------------------------------------------------------------ limits
 
     def _wrong_limits(self, released: bool) -> Iterator[str]:
@@ -261,6 +273,7 @@ class Auditor:
         for sentence in chain(
             log_auditor.end({}, truncated=True),
             self.wrong_ends(),
+            self.wrong_backfills(),
             wrong_enforcing(self._plot, self.books, self._provider, self._network),
         ):
             self._world.accuse(sentence)
