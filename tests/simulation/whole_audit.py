@@ -82,6 +82,9 @@ class Auditor:
         alive = {f"vm1/{one.id}": groups[one.id] for one in self._provider.world.machines()}
         if missing := sorted(name for name, group in alive.items() if group != "free" and name not in counted):
             yield f"{', '.join(missing)}: not registered"
+        for name, view in counted.items():
+            if view.plans and alive.get(name) == "free":
+                yield f"{name}: no rule is about it any more, and it has {[plan.plan for plan in view.plans]}"
         if (gone := sorted(counted.keys() - alive)) and not self._list_is_short():  # one may be known and free by now
             yield f"{', '.join(gone)}: gone for long, and still registered"
 
@@ -148,6 +151,7 @@ class Auditor:
         exact = True
         if self._plot.knobs.reused_id == "fresh":
             lives, exact = around, len(around) == 1
+        exact = exact and (one.ended is not None or bool(one.service.ladders))  # without plans it is not read any more
         known = [life for life in lives if life.created < ended]
         exact = exact and known[-1].deleted is None  # of one that is gone the last numbers cannot be had
         in_, out = (
@@ -233,13 +237,20 @@ class Auditor:
         return max((change.at for change in changes if change.created and change.at <= since), default=0)
 
     def _is_left(self, name: str) -> bool:
-        """Whether it was said that it stays as it is: its repairs are used up, or somebody else's word holds."""
+        """Whether it was said, and rightly, that it stays as it is: its repairs are used up, or somebody else's word
+        holds because the configuration yields."""
         about = f"service='{name}'"
         said = [event.what for event in self._world.trace.events if about in str(event.about)]
         newest = next((what for what in reversed(said) if "enforcement." in what), "")
-        left = newest.endswith(("enforcement.left", "enforcement.yielded"))
+        yields = self._plot.kind == "yield" and newest.endswith("enforcement.yielded")
+        left = yields or (newest.endswith(("enforcement.left", "enforcement.yielded")) and self._repairs(name) >= 3)
         self.happened["left as it is"] += left
         return left
+
+    def _repairs(self, name: str) -> int:
+        """How many its enforcer has noted within the day before its last word."""
+        document = self.books.kept[name][-1].document if self.books.kept[name] else None
+        return len(document["repairs"]) if document else 0
 
     # ------------------------------------------------------------ at the end
 
@@ -253,7 +264,7 @@ class Auditor:
             if not self._is_left(name):
                 await operator.adjust(name, "pin", plan=plan, profile=profile)
         began = self._now()
-        while self._now() - began < 1000 * SOON_S + 2 * plot.knobs.task_ms:
+        while self._now() - max(began, *self.books.shown_at.values()) < 1000 * SOON_S + 2 * plot.knobs.task_ms:
             await asyncio.sleep(1.0)
             self.books.read()
             if not list(self._wrong_limits(released=False)):

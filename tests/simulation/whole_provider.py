@@ -105,6 +105,7 @@ class Provider:
         events += [(self._instant(), self._live_on) for _ in range(plot.lives)]
         if plot.kind == "lives":
             events += [each for id in self._rng.sample(list(self.group), 2) for each in self._succession(id)]
+            events.append((self._instant(), self._leave_plans))
         if plot.faults:
             self._draw_faults()
         if plot.kind == "outage":
@@ -167,6 +168,12 @@ class Provider:
     def _succeed(self, id: int) -> None:
         if id not in [machine.id for machine in self.world.machines()]:
             self._create(self.group[id], id=id)
+
+    def _leave_plans(self) -> None:
+        """A VM is given another tag: no plan is about it any more."""
+        id = self._one()
+        self.world.edit(id, tags=["free"])
+        self.group[id] = "free"
 
     def _live_on(self) -> None:
         """A VM comes, goes, stops or starts; one that went may come again, as another one, under the same id."""
