@@ -1,13 +1,15 @@
 # One task runner.  Every target that needs it makes .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-SERVICES ?=
+SEEDS ?= 1000
+KILLS ?= 25
+INPUTS ?= 20000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-core check bench lock clean
+.PHONY: help demo test test-core check proof simulate simulate-mutants torture fuzz soak bench lock clean
 
 help: ## Show the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: pyproject.toml .ci/requirements.lock
 	@echo "Setting up .venv (one or two minutes) ..."
@@ -34,6 +36,28 @@ check: .venv/ready ## What CI does: format, lint, types, all tests
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory test
+
+proof: ## What CI does besides: simulate, simulate-mutants, torture, fuzz
+	@$(MAKE) --no-print-directory simulate
+	@$(MAKE) --no-print-directory simulate-mutants
+	@$(MAKE) --no-print-directory torture
+	@$(MAKE) --no-print-directory fuzz
+
+simulate: .venv/ready ## Seeded worlds in which everything fails, audited to the byte (SEEDS=1000, or SEEDS=4711-4720)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+simulate-mutants: .venv/ready ## The same worlds must find each deliberate bug
+	@$(BIN)/python -m tests.simulation.mutants
+
+torture: .venv/ready ## SIGKILL and worse for the real processes, then an audit (KILLS=25)
+	@$(BIN)/python -m tests.torture --kills $(KILLS)
+
+fuzz: .venv/ready ## Spoiled bytes for whatever reads foreign ones (INPUTS=20000)
+	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
+
+soak: .venv/ready ## 30 days of 5,000 services, 7 days of 50 VMs over HTTP: memory, file size, restarts
+	@$(BIN)/python -m tests.soak days
+	@$(BIN)/python -m tests.soak http
 
 bench: .venv/ready ## Measure: ratios, side by side in one run
 	@$(BIN)/python -m tests.bench
