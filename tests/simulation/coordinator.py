@@ -18,6 +18,9 @@ from tests.simulation.weather import Weather
 SESSION_S = 6.0
 """A member that is not heard of for so long is out."""
 
+NEVER = 0.2
+"""So many of those who are not told soon are not told at all."""
+
 
 class Member:
     """A process in a group.  `news` are assignments that have reached it."""
@@ -65,7 +68,7 @@ class Coordinator:
             raise Unavailable(f"{role} of partition {partition}: not assigned to this member any more")
 
     def rebalance(self, role: Role) -> None:
-        """Assign all partitions anew, and tell everybody, sooner or later."""
+        """Assign all partitions anew, and tell everybody: soon, late or never."""
         members, rng = self._members.get(role, []), self._weather.rng
         self._weather.happened["rebalance"] += 1
         self._generation += 1
@@ -77,7 +80,14 @@ class Coordinator:
                 self._owners.pop((role, partition), None)
         for member in members:
             owned = frozenset(number for number in range(self._partitions) if self._owners[role, number] is member)
-            _call_later(self._delay_s(), self._tell, member, self._generation, owned)
+            delay_s = self._delay_s()
+            if delay_s is not None:
+                _call_later(delay_s, self._tell, member, self._generation, owned)
+
+    def calm(self) -> None:
+        """Everybody hears of an assignment at last."""
+        for role in self._members:
+            self.rebalance(role)
 
     def lost(self, process: Process) -> None:
         """Nothing is heard of a process: if that lasts, its members are out."""
@@ -112,11 +122,16 @@ class Coordinator:
             self._members[role].remove(member)
             self.rebalance(role)
 
-    def _delay_s(self) -> float:
-        if self._weather.strikes("deaf"):
-            self._weather.happened["assignment told late"] += 1
-            return self._weather.rng.expovariate(1 / 10)
-        return self._weather.rng.random() * 0.5
+    def _delay_s(self) -> float | None:
+        """Until a member is told of an assignment; None: it never is, and goes on with what it had."""
+        rng = self._weather.rng
+        if not self._weather.strikes("deaf"):
+            return rng.random() * 0.5
+        if rng.random() < NEVER:
+            self._weather.happened["assignment never told"] += 1
+            return None
+        self._weather.happened["assignment told late"] += 1
+        return rng.expovariate(1 / 10)
 
     def _tell(self, member: Member, generation: int, assigned: frozenset[int]) -> None:
         if generation > member.heard:

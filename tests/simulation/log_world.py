@@ -165,6 +165,8 @@ class _Play:
         things = [len(script.changes), *map(len, script.publishers.values())]
         self._agendas = [Agenda(count) for count in things]
         self._zombie: Host | None = None
+        self._cut_off: set[int] = set()
+        """Partitions that have lost what nobody had read."""
         self._woken = False
         """Whether the zombie woke up when all others were through."""
         self._settings = TrackerSettings(
@@ -224,11 +226,18 @@ class _Play:
         if await held(self._behind, within_s=FOR_EVER_S, look_s=0.05):
             for host in trackers:
                 host.kill_soon(1)
-            self._world.broker.cut_off(DELTAS, self._behind()[0])
+            partition = self._behind()[0]
+            self._cut_off.add(partition)
+            self._world.broker.cut_off(DELTAS, partition)
             await asyncio.sleep(5)
 
     def _is_truncated(self) -> bool:
-        return self._script.special == "truncated" and any(map(is_of_truncation, self._world.violations))
+        return self._script.special == "truncated" and any(map(self._is_of_truncation, self._world.violations))
+
+    def _is_of_truncation(self, violation: str) -> bool:
+        """The one proper end for who finds that his input is gone."""
+        ends = [f"ended by itself: Truncated('{DELTAS}/{partition}:" for partition in self._cut_off]
+        return any(end in violation for end in ends)
 
     def _calm(self) -> None:
         """But the zombie stands still until all others are through."""
@@ -289,7 +298,7 @@ class _Play:
         auditor = Auditor(world.broker.partitions)
         auditor.note(world.broker.journal)
         if truncated:
-            world.violations = [each for each in world.violations if not is_of_truncation(each)]
+            world.violations = [each for each in world.violations if not self._is_of_truncation(each)]
         world.violations += auditor.end(self._script.totals, truncated=truncated)
         special = {"truncated": truncated, "zombie": self._woken, "expired": self._is_expired()}
         return auditor.happened + Counter({f"world: {self._script.special or 'ordinary'}": 1, **special})
@@ -310,7 +319,3 @@ async def killed_ever_later(host: Host) -> None:
 
 def has_lived(host: Host, lives: int) -> bool:
     return len(host.processes) >= lives
-
-
-def is_of_truncation(violation: str) -> bool:
-    return "ended by itself: Truncated(" in violation

@@ -40,7 +40,7 @@ class Weather:
     gaps: float = 0.0
     """Probability that an offset is left out."""
     deaf: float = 0.0
-    """Probability that a member learns late of its assignment."""
+    """Probability that a member learns late of its assignment, or never."""
     happened: Counter[str] = field(default_factory=Counter)
 
     def calm(self) -> None:

@@ -84,6 +84,7 @@ class World:
         """No more trouble of any kind; who stands still goes on."""
         self.note(None, "calm from now on")
         self.weather.calm()
+        self.coordinator.calm()
         for host in self.hosts:
             host.calm()
 
