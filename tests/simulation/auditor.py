@@ -72,6 +72,8 @@ class PartitionAuditor:
         self._unpassed: list[tuple[int, bytes]] = []
         """Those that no checkpoint has moved past, by offset."""
         self._stored: dict[bytes, Message] = {}
+        self._intents: dict[str, tuple[int, int]] = {}
+        """(incarnation, revision) of the last intent for each service."""
 
     def note(self, entry: Entry) -> None:
         match entry.topic, entry.deed:
@@ -119,6 +121,20 @@ class PartitionAuditor:
             self._checkpointed(entry)
         elif entry.topic == CHANGES:
             self._shown(entry)
+        elif entry.topic == ENFORCEMENTS:
+            self._intended(entry)
+
+    def _intended(self, entry: Entry) -> None:
+        """What is asked of a platform for a service comes from decisions that only grow younger."""
+        for _, value, _ in entry.messages:
+            record = orjson.loads(value or b"{}")
+            if record.get("intent") is None:
+                continue
+            service, at = record["service"], (record["incarnation"], record["intent"]["revision"])
+            former = self._intents.get(service, at)
+            if at < former:
+                self._accuse(f"{entry.who} intends {at} for {service} after {former}: an older decision")
+            self._intents[service] = at
 
     def _checkpointed(self, entry: Entry) -> None:
         for wrong in self._durable.note(entry.messages):

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import orjson
 import pytest
 
-from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Message
+from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, ENFORCEMENTS, STATE, Message
 from stream.runtime.checkpoint import META
 from tests.runtime.history import record
 from tests.simulation.auditor import Auditor, Totals
@@ -221,3 +221,19 @@ def test_it_is_content_with_what_is_right() -> None:
     auditor.end(TRUTH)
     assert auditor.happened["exceeded"] >= 5
     assert auditor.happened["dead letter"] == 3
+
+
+def test_an_older_intent_is_noticed() -> None:
+    """What an enforcer intends comes from decisions that only grow younger, per service."""
+
+    def intent(offset: int, service: str, incarnation: int, revision: int) -> Entry:
+        value = {"service": service, "incarnation": incarnation, "intent": {"revision": revision}}
+        message = Message(service.encode(), orjson.dumps(value))
+        return Entry(0, "enforcer", "write", ENFORCEMENTS, 0, (message,), offset)
+
+    taken = Entry(0, "enforcer", "take over", ENFORCEMENTS, 0, (), 0)
+    assigned = taken._replace(deed="assign")
+    growing = [intent(1, "vm1/1", 5, 2), intent(2, "vm1/2", 5, 1), intent(3, "vm1/1", 5, 2), intent(4, "vm1/1", 9, 1)]
+    assert violations([*right(), assigned, taken, *growing]) == []
+    [violation] = violations([*right(), assigned, taken, *growing, intent(5, "vm1/1", 5, 3)])
+    assert violation == "partition 0: enforcer intends (5, 3) for vm1/1 after (9, 1): an older decision"
