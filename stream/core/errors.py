@@ -26,6 +26,10 @@ class Unavailable(QuotaStreamError):
     """Retry: somebody else (platform, broker, disk) cannot answer now; back off and try again."""
 
 
+class Busy(Unavailable):
+    """Retry: a platform that answers well cannot do this now, as it is still at work on the same thing."""
+
+
 class Refused(QuotaStreamError):
     """Do not retry by itself: a platform understood and said no (closed function, wrong password)."""
 

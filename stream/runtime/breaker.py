@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeAlias, TypeVar
 
-from stream.core.errors import Refused, Unavailable
+from stream.core.errors import Busy, Refused, Unavailable
 from stream.runtime.worker import Backoff
 
 T = TypeVar("T")
@@ -33,11 +33,11 @@ class Breaker:
         probing = await self._turn()
         try:
             result = await operation()
+        except (Busy, Refused):
+            self._become("closed")  # it does answer
+            raise
         except Unavailable:
             self._failed(probing)
-            raise
-        except Refused:
-            self._become("closed")  # it does answer
             raise
         except BaseException:  # nothing was learnt of the platform
             if probing:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from stream.adapters.clock import WarpClock, run_warped
-from stream.core.errors import Refused, Unavailable
+from stream.core.errors import Busy, QuotaStreamError, Refused, Unavailable
 from stream.runtime.breaker import Breaker, BreakerState
 from stream.runtime.worker import Backoff
 from tests.enforcement.speeds import mbit
@@ -84,15 +84,16 @@ def test_failures_count_only_in_a_row() -> None:
     on_a_line(scenario)
 
 
-def test_a_refusal_is_an_answer() -> None:
+@pytest.mark.parametrize("answer", [Refused, Busy])
+def test_a_no_is_an_answer(answer: type[QuotaStreamError]) -> None:
     """It closes the breaker, and passes through."""
 
     async def scenario(line: Line) -> None:
         async def refuse() -> str:
-            raise Refused("no")
+            raise answer("no")
 
         await line.fail(3)
-        with pytest.raises(Refused):
+        with pytest.raises(answer):
             await line.call(refuse)
         assert line.states == ["open", "half_open", "closed"]
 

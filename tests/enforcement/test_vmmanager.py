@@ -83,6 +83,23 @@ def test_limits_are_set_and_given_back(knobs: Knobs) -> None:
     installed(scenario, knobs)
 
 
+def test_a_machine_at_work_is_asked_again_soon() -> None:
+    """A machine that refuses as long as somebody's task of three minutes runs is not left alone for an hour."""
+
+    async def scenario(world: Installation) -> None:
+        machines = [await world.machine(1000, 300) for _ in range(6)]
+        await world.quiet(10)
+        for one in machines:
+            world.rig.world.order(one, {"net_in_mbitps": 900}, by="somebody", takes_ms=180_000)
+            await world.decided(f"vm1/{one}", mbit(50))
+        for one in machines:
+            await world.has(one, (50, 50), within_s=700)
+        assert world.observed.results["refused"] == 0
+        assert world.observed.breakers == [], "the platform does answer: whoever else has to be asked need not wait"
+
+    installed(scenario, Knobs(busy="refuse"))
+
+
 def test_somebody_else_at_the_panel_is_seen() -> None:
     """Repaired while throttled, and what he set is there after the return."""
 

@@ -19,7 +19,7 @@ import pytest
 from stream.adapters.clock import SystemClock, WarpClock
 from stream.adapters.vmmanager import LongLivedToken, Vmmanager, VmmanagerSettings
 from stream.adapters.vmmanager.client import BODY_LIMIT_BYTES, trust
-from stream.core.errors import Misconfigured, Refused, Unavailable
+from stream.core.errors import Busy, Misconfigured, Refused, Unavailable
 from stream.core.speed import Speed
 from stream.simulator import Knobs
 from tests.vmmanager.rig import MINUTE, SETTINGS, T0, Parrot, Rig, warped
@@ -153,6 +153,8 @@ def test_no_more_requests_at_once_than_allowed() -> None:
         (404, b"{}", Refused, "HTTP 404"),
         (404, b"<html>", Refused, "HTTP 404"),
         (408, b"", Unavailable, "HTTP 408"),
+        (409, b"", Busy, "HTTP 409"),
+        (409, b'{"error":{"code":3001}}', Refused, "HTTP 409, code 3001"),
         (429, b"", Unavailable, "HTTP 429"),
         (500, b"{}", Unavailable, "HTTP 500"),
         (500, b'{"error":null}', Unavailable, "HTTP 500"),

@@ -18,7 +18,7 @@ import httpx
 
 from stream.adapters.vmmanager import replies
 from stream.adapters.vmmanager.settings import VmmanagerSettings
-from stream.core.errors import Misconfigured, Refused, Unavailable
+from stream.core.errors import Busy, Misconfigured, Refused, Unavailable
 
 Outcome: TypeAlias = Literal["ok", "suspended", "unauthorized", "refused", "unavailable"]
 RequestObserver: TypeAlias = Callable[[str, str, Outcome, float], None]
@@ -32,6 +32,8 @@ SLOWEST_S = 10.0
 HEADERS = httpx.Headers({"accept": "application/json", "user-agent": "quota-stream"})
 TRANSIENT = frozenset({408, 425, 429})
 """Client errors that pass by themselves."""
+CONFLICT = 409
+"""The machine is at work: so does our simulator say it; no sample of VMmanager's own words is known."""
 
 # httpx writes each URL, httpcore each header: with a token in them, neither belongs in any log.
 for _library in ("httpx", "httpcore"):
@@ -80,8 +82,8 @@ class Pace:
 class Client:
     """Sends requests, with whatever token it is given, and returns the JSON of what was answered well.
 
-    Raises Refused where the platform said no, Unavailable where it could not answer or its answer makes no sense, and
-    Unauthorized, which is for this adapter alone, where the token is not good.
+    Raises Refused where the platform said no, Busy where it says "not now", Unavailable where it could not answer or
+    its answer makes no sense, and Unauthorized, which is for this adapter alone, where the token is not good.
     """
 
     def __init__(
@@ -203,6 +205,8 @@ class Client:
         code = complaint.code if complaint else None
         if code == replies.TOKEN_EXPIRED or (reply.status == 401 and code not in replies.REFUSALS):
             raise Unauthorized(words)
+        if reply.status == CONFLICT and code not in replies.REFUSALS:
+            raise Busy(words)
         if code in replies.REFUSALS or (400 <= reply.status < 500 and reply.status not in TRANSIENT):
             raise Refused(words)
         raise Unavailable(words)
