@@ -136,7 +136,10 @@ class Poller:
         upto = self._upto(now)
         changes = self.roster.compare(listing, upto, now)
         self._publish(changes, now)
-        self._alarm("short_list", raised=changes.is_short, absent=changes.absent, known=len(self.roster.services))
+        self._alarm(
+            "short_list", raised=changes.is_short, listed=len(listing.machines), known=len(self.roster.services),
+            absent=changes.absent, absent_elsewhere=changes.absent_elsewhere,
+        )  # fmt: skip
         if not self._cycle.complete:
             self._complete()  # in vain: the next one begins
         self._began_s = began_s

@@ -1,8 +1,14 @@
 """Which of a platform's machines are services of ours: what a list makes of those that are known.  No I/O.
 
 A list registers what is new or changed.  What is absent from every good list for long enough is deregistered; a list
-that lacks more than a fifth of what is known is not a good one.  One or two that are absent say nothing of the list,
-though, unless they are all: of four services one is more than a fifth, and would never be deregistered.
+that lacks more than a fifth of what is known is not a good one.  Few that are absent say nothing of the list, though:
+of four services one is more than a fifth, and would never be deregistered.  Of two to four services one may go, of
+five or more two; an only one stays until somebody deregisters it.
+
+What is known are the services of our partitions by themselves, and then those of all partitions together: half a list
+may lack only one of ours.  Those of other partitions are known as this process's last good list showed them; a process
+that starts with half a list does not know the rest.  A list stays short until it shows again what it lacks.  If that
+was really deleted, somebody has to deregister it, and to start anew who remembers services of other partitions.
 """
 
 from __future__ import annotations
@@ -19,7 +25,6 @@ from stream.runtime.enrolment import Enrolment, Match
 from stream.runtime.meter import Calendar, Meter
 
 MOST_ABSENT = 0.2
-FEW_ABSENT = 2
 MOST_REMEMBERED = 100_000
 """Partitions of services that need not be computed again."""
 
@@ -56,7 +61,9 @@ class Changes(NamedTuple):
     present: list[Service]
     """Those that have plans, to be read."""
     absent: int
-    """How many of the known ones the list lacks."""
+    """How many of the known ones of our partitions the list lacks."""
+    absent_elsewhere: int
+    """How many of other partitions."""
     is_short: bool
     """So many that the list cannot be believed."""
     kept: list[str]
@@ -75,6 +82,8 @@ class Roster:
         self._gone_after_ms = gone_after_ms
         self._places = count()
         self._seen: dict[str, tuple[Machine, Enrolment | None]] = {}
+        self._elsewhere: set[str] = set()
+        """Services that were in others' partitions when a good list showed them."""
         self.partitions: set[int] = set()
         self.services: dict[str, Service] = {}
 
@@ -93,6 +102,7 @@ class Roster:
     def release(self, partition: int) -> None:
         """The partition is somebody else's."""
         self.partitions.discard(partition)
+        self._elsewhere |= {name for name, service in self.services.items() if service.partition == partition}
         self.services = {name: service for name, service in self.services.items() if service.partition != partition}
 
     def forget(self, name: str) -> None:
@@ -102,7 +112,12 @@ class Roster:
     def compare(self, listing: Listing, upto: int, now: int) -> Changes:
         """What changed; the roster has changed accordingly."""
         registered, present, kept = [], [], []
-        for machine, enrolment in self._ours(listing):
+        elsewhere = set()
+        for machine, enrolment in self._matched(listing):
+            if self._partition_of(machine.service) not in self.partitions:
+                if enrolment is not None and enrolment.plans:
+                    elsewhere.add(machine.service)
+                continue
             service = self.services.get(machine.service)
             if service is not None and _differs(service.enrolment, enrolment):
                 kept.append(machine.service)
@@ -114,27 +129,30 @@ class Roster:
                 if service.enrolment.plans:
                     present.append(service)
         present += self._unreadable(listing)
-        lacking = [
-            service
-            for name, service in self.services.items()
-            if name not in listing.machines and name not in listing.unreadable
-        ]
-        least = min(FEW_ABSENT + 1, len(self.services))
-        is_short = len(lacking) >= least and len(lacking) > MOST_ABSENT * len(self.services)
+        lacking = [service for name, service in self.services.items() if not _shows(listing, name)]
+        is_short, absent_elsewhere = self._judge(listing, len(lacking), elsewhere)
         gone = [] if is_short else list(self._depart(lacking, now))
-        return Changes(registered, gone, present, len(lacking), is_short, kept)
+        return Changes(registered, gone, present, len(lacking), absent_elsewhere, is_short, kept)
 
-    def _ours(self, listing: Listing) -> Iterator[tuple[Machine, Enrolment | None]]:
-        """The machines of our partitions; rules are only asked again about those that changed."""
+    def _judge(self, listing: Listing, absent: int, elsewhere: set[str]) -> tuple[bool, int]:
+        """Whether it is short, and how many of other partitions it lacks; `elsewhere` are those that it shows."""
+        known = {name for name in self._elsewhere if self._partition_of(name) not in self.partitions}
+        lacking = {name for name in known if not _shows(listing, name)}
+        ours = len(self.services)
+        is_short = _is_short(absent, ours) or _is_short(absent + len(lacking), ours + len(known | elsewhere))
+        self._elsewhere = elsewhere | (known if is_short else known & listing.unreadable)
+        return is_short, len(lacking)
+
+    def _matched(self, listing: Listing) -> Iterator[tuple[Machine, Enrolment | None]]:
+        """All machines; rules are only asked again about those that changed."""
         seen = {}
         for name, machine in listing.machines.items():
-            if self._partition_of(name) in self.partitions:
-                former, enrolment = self._seen.get(name, (None, None))
-                if former is None or former.name != machine.name or former.attributes != machine.attributes:
-                    matched = self._match(machine)
-                    enrolment = matched and matched.fitting()
-                seen[name] = (machine, enrolment)
-                yield machine, enrolment
+            former, enrolment = self._seen.get(name, (None, None))
+            if former is None or former.name != machine.name or former.attributes != machine.attributes:
+                matched = self._match(machine)
+                enrolment = matched and matched.fitting()
+            seen[name] = (machine, enrolment)
+            yield machine, enrolment
         self._seen = seen
 
     def _enrol(self, name: str, service: Service | None, wanted: Enrolment | None, upto: int, now: int) -> bool:
@@ -183,6 +201,15 @@ class Roster:
             self._calendar, service=name, place=next(self._places), plans=enrolment.plans,
             anchor_day=enrolment.anchor_day, upto=upto,
         )  # fmt: skip
+
+
+def _shows(listing: Listing, name: str) -> bool:
+    return name in listing.machines or name in listing.unreadable
+
+
+def _is_short(absent: int, known: int) -> bool:
+    few = 0 if known < 2 else 1 if known < 5 else 2
+    return absent > max(few, MOST_ABSENT * known)
 
 
 def _differs(known: Enrolment, wanted: Enrolment | None) -> bool:

@@ -19,7 +19,7 @@ Alarm: TypeAlias = Literal["unavailable", "short_list", "overrun"]
 DAY_MS = 86_400_000
 CURES: Mapping[Alarm, str] = {
     "unavailable": "nothing of this platform is counted until it answers; then all of it is made up for",
-    "short_list": "nothing is deregistered; if the machines are gone for good, publish their deregistrations",
+    "short_list": "nothing is deregistered; if they are gone for good, publish their deregistrations, then restart",
     "overrun": "allow more max_requests_per_second or concurrency, or poll less often",
 }
 

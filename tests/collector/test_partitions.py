@@ -11,7 +11,7 @@ from stream import wire
 from stream.adapters.clock import WarpClock
 from stream.adapters.memory import MemoryLog
 from stream.ports import Role
-from tests.collector.rig import Site, book_of, collecting, local, warped
+from tests.collector.rig import HOUR, Site, book_of, collecting, local, warped
 
 START = "2026-03-15T10:02:30"
 
@@ -57,6 +57,27 @@ def test_a_partition_that_comes_goes_and_comes_back() -> None:
             assert row.current.end == local("2026-03-16T08:20")
             assert row.accepted == site.truth(row, local("2026-03-15"))
         assert book.stale == []
+
+    warped(main, START)
+
+
+def test_half_a_list_is_noticed_by_whoever_has_little_of_it() -> None:
+    """A lasting half list lacks two of our five services, which may happen, but four of all ten: none goes."""
+
+    async def main(clock: WarpClock) -> None:
+        site, log = Site(clock, gone_after_ms=2 * HOUR), MovingLog(clock)
+        site.world.populate(10, since=local("2026-03-10"))
+        log.turns.put_nowait(frozenset({1}))
+        async with collecting(clock, log, site) as (_, seen):
+            await asyncio.sleep(3600)
+            site.app.faults.inject("half_list", call="GET /vm/v3/host$")
+            await asyncio.sleep(9 * 3600)
+            assert (seen.cycles[-1][1].services, seen.cycles[-1][1].absent, seen.cycles[-1][1].machines) == (5, 2, 6)
+            assert seen.alarms == [("vm1", "short_list", True)]
+            site.app.faults.clear()
+            await asyncio.sleep(600)
+            assert seen.alarms[1:] == [("vm1", "short_list", False)]
+        assert (await book_of(log)).gone == []
 
     warped(main, START)
 

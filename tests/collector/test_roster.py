@@ -204,9 +204,11 @@ def test_half_a_list_deregisters_nobody() -> None:
     warped(main, START)
 
 
-@pytest.mark.parametrize(("known", "absent", "gone"), [(4, 1, 1), (4, 2, 2), (4, 3, 0), (2, 1, 1), (2, 2, 0)])
+@pytest.mark.parametrize(
+    ("known", "absent", "gone"), [(1, 1, 0), (2, 1, 1), (2, 2, 0), (4, 1, 1), (4, 2, 0), (5, 2, 2), (5, 3, 0)]
+)
 def test_few_services_may_go_as_well(known: int, absent: int, gone: int) -> None:
-    """One or two that are absent are deregistered, however many a fifth is; three, or all, raise the alarm."""
+    """One of two to four that is absent is deregistered, and two of five; more, or all, raise the alarm."""
 
     async def main(clock: WarpClock) -> None:
         site, log = Site(clock, gone_after_ms=HOUR), MemoryLog(clock)
