@@ -11,7 +11,7 @@ import structlog
 
 from stream.core.enforced import Enforcement, Result, speed_to_json
 from stream.core.enforcement import ALARMS, NOTHING, Due, Verdict, decide
-from stream.core.errors import Refused, Unavailable
+from stream.core.errors import Busy, Refused, Unavailable
 from stream.core.speed import ORIGINAL, Speed
 from stream.ports import Clock
 from stream.runtime.ledger import Ledger
@@ -90,16 +90,19 @@ class Errands:
     async def run(self, service: Service) -> None:
         """Until the platform shows what is due, nothing can be done about it, or the attempts are used up."""
         backoff = Backoff(random=self._random, first_s=1.0, limit_s=60.0)
-        attempts = 0
+        loop, attempts, patient_until_s = asyncio.get_running_loop(), 0, 0.0
         while True:
             if service.news:
                 service.news = False
-                attempts = 0
+                attempts, patient_until_s = 0, loop.time() + service.site.pace.task_timeout_s
                 backoff.reset()
             try:
                 if await self._attempt(service):
                     return
                 cause = "the platform does not show it"
+            except Busy as error:
+                cause = str(error)
+                attempts -= loop.time() < patient_until_s  # it counts for none as long as a task may take
             except Unavailable as error:
                 cause = str(error)
             except Refused as error:
