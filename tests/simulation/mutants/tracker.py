@@ -66,7 +66,7 @@ TRACKER_MUTANTS = (
         "        if other and (number := wire.decode_page(other)[1]) > place.checkpoint:\n"
         "            places[key] = Place(OTHER[place.slot], number, 1)\n",
         kind="log",
-        within=30,
+        within=10,
         says="was never shown",
     ),
     Mutant(
@@ -137,7 +137,7 @@ TRACKER_MUTANTS = (
         old="tracker._ids.restore(ids)",
         new="tracker._ids.restore([])",
         kind="log",
-        within=15,
+        within=12,
         says="showed .* with adjustment",
     ),
     Mutant(
@@ -158,7 +158,7 @@ TRACKER_MUTANTS = (
         new="import time\n\n"
         "        self.profile, self.entered_at, self.entered_as_of_before = profile, time.time_ns() // 10**6, False",
         kind="log",
-        within=10,
+        within=12,
         says="showed .* with",
     ),
     Mutant(
@@ -168,7 +168,7 @@ TRACKER_MUTANTS = (
         old='if added.outcome == "stale":',
         new='if added.outcome == "stale" or delta.end <= (self.mark or 0):',
         kind="log",
-        within=30,
+        within=15,
         says="used .* bytes, and .* are counted",
     ),
     Mutant(
@@ -180,5 +180,40 @@ TRACKER_MUTANTS = (
         kind="log",
         within=10,
         says="showed .* before",
+    ),
+    Mutant(
+        name="snapshot before fence",
+        breaks="A new owner reads the state before the former one is fenced, who may still write to it.",
+        file=PARTITION,
+        old='    async with taken_over(log, "tracker", partition, deadline_s=settings.deadline_s) as lease:'
+        "  # 1 fences the former\n"
+        "        async with asyncio.timeout(RESTORE_S):\n"
+        "            snapshot = await lease.snapshot(STATE)  # 2 meta, and exactly the pages that it names\n",
+        new="    async with asyncio.timeout(RESTORE_S):\n"
+        "        snapshot = await log.snapshot(STATE, partition)\n"
+        '    async with taken_over(log, "tracker", partition, deadline_s=settings.deadline_s) as lease:\n',
+        kind="log",
+        within=65,
+        says="which does not follow number",
+    ),
+    Mutant(
+        name="vector step unmarked",
+        breaks="What is counted by columns marks no page as changed, so a checkpoint moves past it without its bytes.",
+        file="stream/core/vectors.py",
+        old="        self.services.dirty[pages] = True\n",
+        new="        self.services.dirty[pages] = self.services.dirty[pages]\n",
+        kind="log",
+        within=210,
+        says="showed .* with|used .* bytes, and .* are counted",
+    ),
+    Mutant(
+        name="letters without a reason",
+        breaks="A dead letter does not say what is wrong with the record.",
+        file="stream/wire/dead_letters.py",
+        old='"reason": letter.reason[:_MAX_REASON_CHARACTERS]',
+        new='"reason": ""',
+        kind="log",
+        within=10,
+        says="does not say what is wrong",
     ),
 )
