@@ -1,9 +1,8 @@
 """Which of a platform's machines are services of ours: what a list makes of those that are known.  No I/O.
 
 A list registers what is new or changed.  What is absent from every good list for long enough is deregistered; a list
-that lacks more than a fifth of what is known is not a good one.  Few that are absent say nothing of the list, though:
-of four services one is more than a fifth, and would never be deregistered.  Of two to four services one may go, of
-five or more two; an only one stays until somebody deregisters it.
+that lacks more than a fifth of what is known is not a good one.  One that is absent says nothing of the list, though:
+of four services it is more than a fifth, and would never be deregistered.  An only one stays until somebody does it.
 
 What is known are the services of our partitions by themselves, and then those of all partitions together: half a list
 may lack only one of ours.  Those of other partitions are known as this process's last good list showed them; a process
@@ -208,8 +207,7 @@ def _shows(listing: Listing, name: str) -> bool:
 
 
 def _is_short(absent: int, known: int) -> bool:
-    few = 0 if known < 2 else 1 if known < 5 else 2
-    return absent > max(few, MOST_ABSENT * known)
+    return absent > max(1, MOST_ABSENT * known) or absent == known == 1
 
 
 def _differs(known: Enrolment, wanted: Enrolment | None) -> bool:
