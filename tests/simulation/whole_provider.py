@@ -142,7 +142,8 @@ class Provider:
         for _ in range(rng.randrange(3)):
             start = self._instant()
             vm = self._one() if rng.random() < 0.5 else None
-            faults.hide(start=start, end=start + 4 * plot.step_ms, until=start + plot.late_steps * plot.step_ms, vm=vm)
+            end, until = (start + steps * plot.step_ms for steps in (plot.hidden_steps, plot.late_steps))
+            faults.hide(start=start, end=end, until=until, vm=vm)
 
     def _write_limits(self) -> None:
         """Somebody else sets limits, that nobody had before."""

@@ -29,7 +29,7 @@ COLLECTOR_MUTANTS = (
         old="final = reading.finished and now >= end + calendar.final_after_ms",
         new="final = reading.finished",
         kind="whole",
-        plots=("outage", "days"),
+        plots=("days",),
         within=15,
         says="bytes .* are lost",
     ),
