@@ -81,7 +81,7 @@ ENFORCER_MUTANTS = (
         "            state = replace(state, ours=(*state.ours, shown))\n",
         kind="whole",
         plots=("lives",),
-        within=15,
+        within=60,
         says="its speed is",
     ),
     Mutant(
