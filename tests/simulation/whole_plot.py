@@ -246,8 +246,9 @@ def _special(plot: Plot, rng: random.Random) -> dict[str, Any]:
         case "days":
             climate = replace(plot.climate, kill_s=HOUR_MS / 1000 * rng.choice((1, 3)), down_s=600.0, still_s=60.0)
             return {
-                "vms": 4, "step_ms": HOUR_MS, "steps": 50, "poll_ms": HOUR_MS, "reconcile_s": 3600, "hidden_steps": 2,
-                "late_steps": 7, "start_ms": MIDNIGHT_MS - rng.randint(1, 8) * HOUR_MS, "climate": climate, "settle_ms": 60_000,
+                "vms": 4, "step_ms": HOUR_MS, "steps": 50, "poll_ms": HOUR_MS, "reconcile_s": 3600, "settle_ms": 60_000,
+                "hidden_steps": 2, "late_steps": 7, "start_ms": MIDNIGHT_MS - rng.randint(1, 8) * HOUR_MS,
+                "climate": climate,
             }  # fmt: skip
         case "slow tasks":
             return quiet | {

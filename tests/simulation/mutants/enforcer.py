@@ -81,7 +81,7 @@ ENFORCER_MUTANTS = (
         "            state = replace(state, ours=(*state.ours, shown))\n",
         kind="whole",
         plots=("lives",),
-        within=60,
+        within=70,
         says="its speed is",
     ),
     Mutant(
