@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -160,6 +161,15 @@ def test_removed_records() -> None:
 PROGRAM = str(Path(sys.executable).with_name("quota-stream"))
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What is started hears of SIGINT, also where the tests themselves run in the background and do not."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_following_ends_by_interrupt() -> None:
     """Ctrl-C is how one stops following: exit status 0, no traceback."""
     append(DELTAS, 3, [wire.encode_delta("vm1/1", T0, T0 + 1, 1, 0)])
