@@ -14,7 +14,6 @@ from __future__ import annotations
 from tests.simulation.mutants.mutant import Mutant
 
 ENFORCEMENT = "stream/core/enforcement.py"
-ENFORCER = "stream/runtime/enforcer.py"
 ERRANDS = "stream/runtime/errands.py"
 TENURE = "stream/runtime/tenure.py"
 
@@ -61,17 +60,6 @@ ENFORCER_MUTANTS = (
         says="its speed is",
     ),
     Mutant(
-        name="revision without incarnation",
-        breaks="The first decisions about a service that is registered anew are taken for older ones than the last.",
-        file=ENFORCEMENT,
-        old="(due.incarnation, due.revision) < state.position",
-        new="due.revision < state.position[1]",
-        kind="whole",
-        plots=("lives",),
-        within=40,
-        says="its speed is",
-    ),
-    Mutant(
         name="original of a former service",
         breaks="A new incarnation takes the former one's original for its own, whatever the platform shows.",
         file=ENFORCEMENT,
@@ -105,16 +93,6 @@ ENFORCER_MUTANTS = (
         plots=("brake",),
         within=10,
         says="although the brake holds",
-    ),
-    Mutant(
-        name="bounds after state",
-        breaks="A decision that is shown between the state and the end of the log is never heard of.",
-        file=ENFORCER,
-        old="            ledger = Ledger(",
-        new="            first, end = await self._log.bounds(CHANGES, partition)\n            ledger = Ledger(",
-        kind="whole",
-        within=50,
-        says="its speed is",
     ),
     Mutant(
         name="brake never holds",
