@@ -80,7 +80,7 @@ ENFORCER_MUTANTS = (
         new="if len(recent) >= 1000:",
         kind="whole",
         plots=("repair",),
-        within=10,
+        within=21,
         says="makes repair number",
     ),
     Mutant(
@@ -124,7 +124,7 @@ ENFORCER_MUTANTS = (
         new="if True:",
         kind="whole",
         plots=("repair",),
-        within=10,
+        within=18,
         says="its speed is",
     ),
 )
