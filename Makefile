@@ -4,6 +4,7 @@ BIN := .venv/bin
 SEEDS ?= 1000
 KILLS ?= 25
 INPUTS ?= 20000
+SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-core check proof simulate simulate-mutants torture fuzz soak bench lock clean
@@ -52,8 +53,8 @@ simulate-mutants: .venv/ready ## The same worlds must find each deliberate bug
 torture: .venv/ready ## SIGKILL and worse for the real processes, then an audit (KILLS=25)
 	@$(BIN)/python -m tests.torture --kills $(KILLS)
 
-fuzz: .venv/ready ## Spoiled bytes for whatever reads foreign ones (INPUTS=20000)
-	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
+fuzz: .venv/ready ## Spoiled bytes for whatever reads foreign ones (INPUTS=20000 SEED=1)
+	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seed $(SEED)
 
 soak: .venv/ready ## 30 days of 5,000 services, 7 days of 50 VMs over HTTP: memory, file size, restarts
 	@$(BIN)/python -m tests.soak days
