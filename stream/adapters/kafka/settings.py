@@ -87,7 +87,7 @@ class KafkaSettings:
     def _ssl_context(self) -> ssl.SSLContext:
         files = [path for path in (self.ssl_ca_file, self.ssl_cert_file, self.ssl_key_file) if path]
         try:
-            return create_ssl_context(
+            context: ssl.SSLContext = create_ssl_context(
                 cafile=self.ssl_ca_file,
                 certfile=self.ssl_cert_file,
                 keyfile=self.ssl_key_file,
@@ -96,3 +96,4 @@ class KafkaSettings:
         except OSError as error:  # ssl.SSLError is one
             places = ", ".join(map(str, files))
             raise Misconfigured(f"kafka: the TLS files {places} cannot be used: {error}") from error
+        return context
