@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
+from typing import TypeAlias
 
 from stream.config.document import Document
 from stream.config.platforms import MBIT, Vmmanager, inexpressible
@@ -48,24 +49,24 @@ def check_rules(
             _check_speeds(errors, plan, used.get(name, ()))
 
 
-def check_files(errors: Document, platforms: Platforms) -> None:
-    """Add the files that are named and are not there for this user to read."""
-    for name, platform in platforms.items():
-        if platform is None:
-            continue
-        for key, file in ((platform.secret_key, platform.secret.file), ("ca_file", platform.ca_file)):
-            if file is not None and not (file.is_file() and os.access(file, os.R_OK)):
-                what = f"the file {file} does not exist or cannot be read"
-                errors.add(Problem(("platforms", name, key), what, "create it, readable by the user who runs this"))
+Files: TypeAlias = Iterable[tuple[Path, FilePath]]
+"""Files that the configuration names, each with its place there."""
 
 
-def check_secrets(problems: Document, platforms: Platforms, environ: Mapping[str, str]) -> None:
+def check_files(errors: Document, files: Files) -> None:
+    """Add those that are not there for this user to read."""
+    for path, file in files:
+        if not (file.is_file() and os.access(file, os.R_OK)):
+            what = f"the file {file} does not exist or cannot be read"
+            errors.add(Problem(path, what, "create it, readable by the user who runs this"))
+
+
+def check_secrets(problems: Document, secrets: Files, environ: Mapping[str, str]) -> None:
     """Add the secret files that others may read."""
-    for name, platform in platforms.items():
-        file: FilePath | None = platform.secret.file if platform else None
-        if platform and file and (found := exposed(file, environ)):
+    for path, file in secrets:
+        if found := exposed(file, environ):
             what, _, cure = found.partition("; ")
-            problems.add(Problem(("platforms", name, platform.secret_key), what, cure))
+            problems.add(Problem(path, what, cure))
 
 
 def _check_names(errors: Document, path: Path, rule: Rule, plans: Plans, platforms: Platforms) -> None:

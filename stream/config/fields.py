@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 
 from stream.config import units
 from stream.config.document import Document
-from stream.config.secrets import absolute
+from stream.config.secrets import absolute, located
 from stream.config.units import Wrong, nearest, shown
 from stream.core.reading import Path, Problem
 from stream.core.speed import Speed
@@ -134,6 +134,20 @@ def file_path(value: object, info: ValidationInfo) -> FilePath:
     return absolute(FilePath(text(value)), folder)
 
 
+def secret_file(value: object, info: ValidationInfo) -> FilePath:
+    """Where a secret is: among systemd's credentials, or as any other file.  Raises Wrong."""
+    context: Mapping[str, Any] = info.context or {}
+    return located(FilePath(text(value)), context["folder"], context["environ"])
+
+
+def variable(value: object) -> str:
+    """The name of an environment variable.  Raises Wrong."""
+    word = text(value)
+    if not word.isidentifier():
+        raise Wrong(f"{shown(word)} is no environment variable", "write its name, for example VM1_TOKEN")
+    return word
+
+
 def several(value: object) -> list[object]:
     """A list; a single value is a list of one."""
     return list(value) if isinstance(value, list) else [value]
@@ -151,6 +165,8 @@ Zone: TypeAlias = Annotated[ZoneInfo, BeforeValidator(time_zone)]
 Url: TypeAlias = Annotated[str, BeforeValidator(url)]
 Listen: TypeAlias = Annotated[Address | None, BeforeValidator(listen)]
 File: TypeAlias = Annotated[FilePath, BeforeValidator(file_path)]
+SecretFile: TypeAlias = Annotated[FilePath, BeforeValidator(secret_file)]
+Variable: TypeAlias = Annotated[str, BeforeValidator(variable)]
 
 
 # ---------------------------------------------------------------- from pydantic to problems
@@ -199,9 +215,10 @@ def _problem(model: type[Section], path: Path, found: Mapping[str, Any]) -> Prob
 def unknown(path: Path, known: Sequence[str]) -> Problem:
     """The last key of `path` is none of the `known` ones."""
     secret = next((word for word in _SECRETS if word in str(path[-1]).lower()), None)
-    if secret is not None and f"{secret}_file" in known:
-        cure = f"write it into a file that only you can read (chmod 600) and here `{secret}_file: NAME`"
-        return Problem(path, "a secret has no place in this file", f"{cure}, or `{secret}_env: VARIABLE`")
+    key = next((key for key in (str(path[-1]), secret) if secret and f"{key}_file" in known), None)
+    if key is not None:
+        cure = f"write it into a file that only you can read (chmod 600) and here `{key}_file: NAME`"
+        return Problem(path, "a secret has no place in this file", f"{cure}, or `{key}_env: VARIABLE`")
     meant = nearest(str(path[-1]), list(known))
     return Problem(path, "this key is not known", f"write {meant}" if meant else f"write one of {', '.join(known)}")
 

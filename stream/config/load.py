@@ -8,9 +8,10 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from stream.config import fields
-from stream.config.checks import check_files, check_rules, check_secrets
+from stream.config.checks import Platforms, check_files, check_rules, check_secrets
 from stream.config.document import Document, parse
 from stream.config.fields import SectionType, read, unknown
+from stream.config.kafka import PORT, SECRET_KEYS, SECTION, Kafka, check_kafka
 from stream.config.model import Config, General
 from stream.config.plans import read_plan
 from stream.config.platforms import Vmmanager
@@ -20,7 +21,7 @@ from stream.core.errors import Misconfigured
 from stream.core.plan import MOST_PLANS
 from stream.core.reading import Path, Problem
 
-SECTIONS = ("platforms", "plans", "services")
+SECTIONS = ("kafka", "platforms", "plans", "services")
 """Beside the keys of General."""
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -54,6 +55,18 @@ def _content(file: FilePath) -> bytes:
         raise Misconfigured(f"{file}: the file cannot be read ({cause}); make it readable to this user") from error
 
 
+def _files(platforms: Platforms, kafka: Kafka | None) -> Iterator[tuple[Path, FilePath, bool]]:
+    """Place in the configuration, file, and whether it holds a secret."""
+    for name, platform in platforms.items():
+        if platform is None:
+            continue
+        for key, file in ((platform.secret_key, platform.secret.file), ("ca_file", platform.ca_file)):
+            if file is not None:
+                yield ("platforms", name, key), file, key != "ca_file"
+    for key, file in kafka.files() if kafka else ():
+        yield (*SECTION, key), file, key in SECRET_KEYS
+
+
 class _Loader:
     def __init__(self, document: Document, file: FilePath, environ: Mapping[str, str]) -> None:
         self._document = document
@@ -76,20 +89,33 @@ class _Loader:
         rules = self._rules()
         warnings = Document(self._document.name, lines=self._document.lines)
         check_rules(self._document, warnings, rules, plans, platforms)
+        kafka = self._kafka(warnings)
+        named = list(_files(platforms, kafka))
         strict = self._document if general and general.strict_secrets else warnings
-        check_secrets(strict, platforms, self._environ)
+        check_secrets(strict, [(path, file) for path, file, secret in named if secret], self._environ)
         if with_files:
-            check_files(self._document, platforms)
+            check_files(self._document, [(path, file) for path, file, _ in named])
         if self._document.problems or general is None:
             raise Misconfigured(*self._document.messages())
         return Config.model_construct(
             **dict(general),
             file=self._file,
+            kafka=kafka,
             platforms={name: platform for name, platform in platforms.items() if platform},
             plans={name: plan for name, plan in plans.items() if plan},
             services=Rules(rule for rule in rules if rule),
             warnings=tuple(warnings.messages()),
         )
+
+    def _kafka(self, warnings: Document) -> Kafka | None:
+        data, log = self._top.get(SECTION[0]), str(self._top.get("log"))
+        kafka = self._read(Kafka, SECTION, {} if data is None else data)
+        if kafka is not None:
+            check_kafka(self._document, warnings, kafka)
+        if SECTION[0] in self._top and log.partition(":")[0] in ("sqlite", "memory"):
+            what = f"these are settings for a Kafka cluster, and the log is {shown(log)}"
+            self._document.add(Problem(SECTION, what, f"write `log: kafka://HOST:{PORT}`, or remove the section"))
+        return kafka
 
     def _rules(self) -> list[Rule | None]:
         """A rule that cannot be read leaves None in its place."""

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from stream.config.fields import Address, DurationMs, Flag, Listen, Section, file_path, text, whole
+from stream.config.kafka import Kafka, servers
 from stream.config.platforms import Vmmanager
 from stream.config.rules import Rules
 from stream.config.units import DURATION, Wrong, shown
@@ -19,13 +20,17 @@ DAY_MS = DURATION.units["d"]
 
 
 class LogAddress(Section):
-    """Which log: a SQLite file, or memory (for tests and demonstrations: gone when the process ends)."""
+    """Which log: a SQLite file, a Kafka cluster, or memory (for tests: gone when the process ends)."""
 
-    kind: Literal["sqlite", "memory"]
+    kind: Literal["sqlite", "kafka", "memory"]
     path: Path | None = None
     """Absolute; of sqlite only."""
+    servers: str = ""
+    """`host:port,host:port`; of kafka only."""
 
     def __str__(self) -> str:
+        if self.kind == "kafka":
+            return f"kafka://{self.servers}"
         return f"{self.kind}:{self.path}" if self.path else self.kind
 
 
@@ -35,7 +40,7 @@ def _log(value: object, info: ValidationInfo) -> LogAddress:
     address = text(value)
     kind, _, rest = address.partition(":")
     if kind == "kafka":
-        raise Wrong("this version has no Kafka yet", "write for example sqlite:quota-stream.db")
+        return LogAddress(kind="kafka", servers=servers(rest.removeprefix("//")))
     if kind == "sqlite" and rest:
         return LogAddress(kind="sqlite", path=file_path(rest, info))
     if address == "memory:":
@@ -63,7 +68,7 @@ class General(Section):
     strict_secrets: Flag = False
     """A secret file that others may read is an error, not a warning."""
     partitions: Annotated[int, BeforeValidator(whole(1, 256))] = 4
-    """Of the embedded log; fixed once it is made."""
+    """Of the log; fixed once it is made."""
     max_ahead: DurationMs = MAX_AHEAD_MS
     """How far after its append time a record may speak of."""
     checkpoint: DurationMs = 5000
@@ -81,6 +86,7 @@ class Config(General):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     file: Path
+    kafka: Kafka = Kafka()
     platforms: Mapping[str, Vmmanager]
     plans: Mapping[str, Plan]
     """In the order of the file."""

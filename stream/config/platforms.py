@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from stream.config import secrets
 from stream.config.fields import (
     DurationMs,
     File,
     Flag,
     Percent,
     Rate,
+    SecretFile,
     Section,
     Text,
     Url,
+    Variable,
     Zone,
     several,
-    text,
     whole,
 )
 from stream.config.secrets import Secret
-from stream.config.units import DURATION, Wrong, duration_text, shown
+from stream.config.units import DURATION, Wrong, duration_text
 from stream.core.speed import Speed
 
 HOUR_MS = DURATION.units["h"]
@@ -33,24 +31,8 @@ MBIT = 1_000_000
 Attribute: TypeAlias = Literal["id", "name", "tag", "account", "node", "cluster"]
 
 
-def _secret_file(value: object, info: ValidationInfo) -> Path:
-    context: Mapping[str, Any] = info.context or {}
-    return secrets.located(Path(text(value)), context["folder"], context["environ"])
-
-
-def _variable(value: object) -> str:
-    word = text(value)
-    if not word.isidentifier():
-        raise Wrong(f"{shown(word)} is no environment variable", "write its name, for example VM1_TOKEN")
-    return word
-
-
 def _unlimited(value: object) -> int | None:
     return None if value is None else whole(0, 10**9)(value)
-
-
-SecretFile: TypeAlias = Annotated[Path, BeforeValidator(_secret_file)]
-Variable: TypeAlias = Annotated[str, BeforeValidator(_variable)]
 
 
 class Brake(Section):

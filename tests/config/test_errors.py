@@ -21,14 +21,13 @@ TOP = [
     ("shadow: true", "1: `log` is missing; write `log: sqlite:quota-stream.db`"),
     ("log: quota.db", "1: log: 'quota.db' is no log; write for example sqlite:quota-stream.db"),
     ("log: 'sqlite:'", "1: log: 'sqlite:' is no log; write for example sqlite:quota-stream.db"),
-    ("log: kafka://b1:9092,b2:9092", "1: log: this version has no Kafka yet; write for example sqlite:quota-stream.db"),
     ("log: sqlite:q\nshadow: maybe", "2: shadow: 'maybe' is neither true nor false; write true or false"),
     ("log: sqlite:q\nshado: true", "2: shado: this key is not known; write shadow"),
     ("log: sqlite:q\nplatform: {}", "2: platform: this key is not known; write platforms"),
     (
         "log: sqlite:q\nxyzzy: 1",
         "2: xyzzy: this key is not known; write one of log, shadow, strict_secrets, partitions, max_ahead, checkpoint, "
-        "retention, listen, log_level, log_format, platforms, plans, services",
+        "retention, listen, log_level, log_format, kafka, platforms, plans, services",
     ),
     ("log: sqlite:q\nlog: sqlite:r", "2: log: this key stands on line 1 already; keep one of the two"),
     ("log: sqlite:q\npartitions: 0", "2: partitions: 0 is not possible; write a whole number from 1 to 256"),

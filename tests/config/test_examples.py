@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stream.config.kafka import Kafka
 from stream.config.model import Config
 from tests.config.texts import config
 
@@ -95,7 +96,23 @@ def test_the_defaults_that_it_shows_are_the_defaults(name: str) -> None:
         "token_env", "email", "password_file", "password_env", "ca_file", "keeps",
     }  # fmt: skip
     top = set(re.findall(r"^([a-z_]+):", full, flags=re.MULTILINE))
-    assert top == set(Config.model_fields) - {"file", "warnings"}
+    assert top == set(Config.model_fields) - {"file", "warnings", "kafka"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_section_for_a_cluster(name: str) -> None:
+    """Uncommented, on a Kafka log, it is right; it names every setting but those that others stand for."""
+    example = text(name)
+    section = example.split("\n# kafka:")[1].replace("\n# ", "\n")
+    got = config(example.replace("log: sqlite:quota-stream.db", "log: kafka://b1") + "\nkafka:" + section)
+    shown = set(re.findall(r"^  ([a-z_]+):", section, flags=re.MULTILINE))
+    left_out = {"sasl_password_env", "ssl_key_password_file", "ssl_key_password_env"}
+    assert shown == set(Kafka.model_fields) - left_out
+    same = shown - {
+        "security_protocol", "ssl_ca_file", "ssl_cert_file", "ssl_key_file", "sasl_username", "sasl_password_file",
+        "instance_id", "replication", "min_insync_replicas",
+    }  # fmt: skip
+    assert {key: getattr(got.kafka, key) for key in same} == {key: getattr(Kafka(), key) for key in same}
 
 
 def test_the_examples_differ_in_the_plan_alone() -> None:
