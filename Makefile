@@ -7,7 +7,7 @@ INPUTS ?= 20000
 SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-core check proof simulate simulate-mutants torture fuzz soak bench lock clean
+.PHONY: help demo test test-core test-kafka check proof simulate simulate-mutants torture fuzz soak bench lock clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,16 @@ help: ## Show the targets
 demo: .venv/ready ## The whole line on this machine, faster than time, with an audit at the end
 	@$(BIN)/quota-stream demo
 
-test: test-core ## All tests
+test: test-core test-kafka ## All tests
 
 test-core: .venv/ready ## The tests that need Python only
-	@$(BIN)/pytest -n 2 --dist worksteal tests
+	@$(BIN)/pytest -n 2 --dist worksteal --ignore tests/kafka tests
+
+.kafka/ready: tests/kafka/pom.xml tests/kafka/fetch.py | .venv/ready
+	@$(BIN)/python -m tests.kafka.fetch
+
+test-kafka: .venv/ready .kafka/ready ## The tests with a real Kafka, which is fetched once; needs Java 17 and Maven
+	@$(BIN)/pytest -n 2 --dist loadfile tests/kafka
 
 check: .venv/ready ## What CI does: format, lint, types, all tests
 	@$(BIN)/ruff format --check .
@@ -68,5 +74,5 @@ lock: .venv/ready ## Renew the locked dependencies
 		--extra dev pyproject.toml --output-file .ci/requirements.lock
 
 clean: ## Remove what the other targets made
-	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf .venv .kafka build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The Kafka adapter against real brokers: `make test-kafka`."""
