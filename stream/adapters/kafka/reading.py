@@ -1,0 +1,127 @@
+"""Records out of Kafka: a consumer of its own for each reader, without a group, always read_committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream.adapters.kafka.errors import answering
+from stream.adapters.kafka.settings import KafkaSettings
+from stream.core.errors import Misconfigured, Truncated, Unavailable
+from stream.ports import DELTAS, Fetch, Record
+
+FETCH_BYTES = 4 * 1024 * 1024
+APPEND_TIME = 1
+STOP_S = 5.0
+STEP_S = 0.25
+"""How often a snapshot looks whether only markers were left to read."""
+
+
+@asynccontextmanager
+async def started(settings: KafkaSettings, place: TopicPartition | None = None) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer that is ready, of one partition or of none."""
+    consumer = AIOKafkaConsumer(
+        **settings.client(),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        fetch_max_bytes=FETCH_BYTES,
+        max_partition_fetch_bytes=FETCH_BYTES,
+    )
+    try:
+        async with answering("start a consumer", settings.request_s):
+            await consumer.start()
+        if place is not None:
+            consumer.assign([place])
+        yield consumer
+    finally:
+        await stop(consumer)
+
+
+async def stop(consumer: AIOKafkaConsumer) -> None:
+    """End it within STOP_S, also when no broker answers any more."""
+    with suppress(Exception):
+        async with asyncio.timeout(STOP_S):
+            await consumer.stop()
+
+
+class Reader:
+    """One partition, from an offset on."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int, request_s: float) -> None:
+        self._consumer = consumer
+        self._place = place
+        self._request_s = request_s
+        self._answered: tuple[int | None, float] = (None, asyncio.get_running_loop().time())
+        self._appended_by_broker = not place.topic.endswith(DELTAS)  # else to be seen
+        self.next_offset = offset
+        consumer.seek(place, offset)
+
+    async def fetch(self, wait_s: float) -> Fetch:
+        """What comes next, or nothing if nothing comes for so long.  Raises Truncated, Unavailable, Misconfigured."""
+        place = self._place
+        doing = f"read {place.topic}/{place.partition} from offset {self.next_offset}"
+        async with answering(doing, wait_s + self._request_s):
+            found = (await self._consumer.getmany(place, timeout_ms=round(1000 * wait_s))).get(place, [])
+            self.next_offset = await self._consumer.position(place)
+        if not found:
+            self._is_answered(doing)
+        elif not self._appended_by_broker:
+            self._appended_by_broker = found[0].timestamp_type == APPEND_TIME
+            if not self._appended_by_broker:
+                raise Misconfigured(
+                    f"kafka: {place.topic} keeps the publishers' own times; "
+                    "set message.timestamp.type=LogAppendTime (`quota-stream topics verify` tells how)"
+                )
+        records = [Record(each.offset, each.timestamp, each.key, each.value, each.headers) for each in found]
+        return Fetch(records, self.next_offset)
+
+    def _is_answered(self, doing: str) -> None:
+        """An empty fetch means that there is nothing only if the broker has said so."""
+        now = asyncio.get_running_loop().time()
+        polled, since = self._consumer.last_poll_timestamp(self._place), self._answered[1]
+        if polled is not None and polled != self._answered[0]:
+            self._answered = (polled, now)
+        elif now - since > self._request_s:
+            raise Unavailable(f"kafka: no answer for {now - since:.0f} s to {doing}")
+
+
+async def bounds(consumer: AIOKafkaConsumer, place: TopicPartition, request_s: float) -> tuple[int, int]:
+    """(first offset kept, offset after the last committed record and its marker)."""
+    async with answering(f"read the offsets of {place.topic}/{place.partition}", request_s):
+        first = await consumer.beginning_offsets([place])
+        end = await consumer.end_offsets([place])
+    return first[place], end[place]
+
+
+async def snapshot(settings: KafkaSettings, place: TopicPartition) -> Mapping[bytes, bytes]:
+    """The latest value of each key; each step towards the end as it was at first is given `request_s`."""
+    latest: dict[bytes, bytes] = {}
+    loop = asyncio.get_running_loop()
+    async with started(settings, place) as consumer:
+        first, end = await bounds(consumer, place, settings.request_s)
+        reader = Reader(consumer, place, first, settings.request_s)
+        moved_at = loop.time()
+        while reader.next_offset < end:
+            before = reader.next_offset
+            fetch = await reader.fetch(STEP_S)
+            for record in fetch.records:
+                if record.value is None:
+                    latest.pop(record.key or b"", None)
+                else:
+                    latest[record.key or b""] = record.value
+            if fetch.next_offset > before:
+                moved_at = loop.time()
+            elif loop.time() - moved_at > settings.request_s:
+                raise Unavailable(f"kafka: {place.topic}/{place.partition} stands still at offset {before} of {end}")
+    return latest
+
+
+def beyond(place: TopicPartition, offset: int, kept: tuple[int, int]) -> Truncated:
+    """What to say when records are asked for that are not there."""
+    first, end = kept
+    return Truncated(f"{place.topic}/{place.partition}: {offset} is next to read, kept are {first} to {end}")

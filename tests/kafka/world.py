@@ -1,0 +1,60 @@
+"""The contract's world on a cluster: topics of its own for each test, seen by two logs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.admin.records_to_delete import RecordsToDelete
+
+from stream.adapters.kafka.counting import administering, count_partitions
+from stream.adapters.kafka.log import KafkaLog
+from stream.adapters.kafka.settings import KafkaSettings
+from stream.ports import COMPACTED, TOPICS
+from tests.adapters.world import DEADLINE_S, PARTITIONS, World
+
+
+class KafkaWorld(World):
+    """Two logs, as two processes would have them."""
+
+    def __init__(self, log: KafkaLog, other: KafkaLog, settings: KafkaSettings) -> None:
+        self.log, self.other, self.settings = log, other, settings
+
+    async def expire(self, topic: str, partition: int, before_offset: int) -> None:
+        async with administering(self.settings) as admin:
+            place = TopicPartition(self.settings.topic(topic), partition)
+            await admin.delete_records({place: RecordsToDelete(before_offset=before_offset)})
+
+
+async def make_topics(settings: KafkaSettings, partitions: int = PARTITIONS) -> None:
+    """The five topics, with what of their settings a test can see."""
+    async with administering(settings) as admin:
+        new = [
+            NewTopic(
+                settings.topic(topic), partitions, 1,
+                topic_configs={
+                    "cleanup.policy": "compact" if topic in COMPACTED else "delete",
+                    "message.timestamp.type": "LogAppendTime",
+                },
+            )
+            for topic in TOPICS
+        ]  # fmt: skip
+        await admin.create_topics(new)
+    async with asyncio.timeout(DEADLINE_S):
+        while len(await count_partitions(settings)) < len(TOPICS):  # the broker learns of them a little later
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def worlds(settings: KafkaSettings) -> AsyncIterator[KafkaWorld]:
+    """Its topics are made, and stay."""
+    await make_topics(settings)
+    log, other = await KafkaLog.open(settings), await KafkaLog.open(settings)
+    try:
+        yield KafkaWorld(log, other, settings)
+    finally:
+        await log.close()
+        await other.close()
