@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from aiokafka.helpers import create_ssl_context
 
 from stream.core.errors import Misconfigured
-from stream.ports import Role
+from stream.ports import RETENTION_MS, Role
 
 SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -51,6 +51,15 @@ class KafkaSettings:
     """Deadline of each exchange with a broker."""
     transaction_timeout_s: float = 60.0
     """The broker gives up a write that was neither ended nor taken over for so long."""
+
+    partitions: int = 4
+    """Of topics that are yet to be made."""
+    replication: int | None = None
+    """None: as is usual, or as many as there are brokers."""
+    min_insync_replicas: int | None = None
+    """None: as is usual, or 1 where there is one replica."""
+    retention_ms: Mapping[str, int] = field(default_factory=lambda: RETENTION_MS)
+    """Of the topics that are not compacted."""
 
     def topic(self, topic: str) -> str:
         """The name on the cluster of one of ours."""
