@@ -48,6 +48,7 @@ class Settings:
     knobs: Knobs
     faults: Sequence[Fault]
     password: str | None
+    tells_secrets: bool
     truth: Path | None
     state: Path | None
     json: bool
@@ -70,14 +71,16 @@ class Settings:
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="One of its unknowns; repeatable.")
 @click.option("--fault", "faults", multiple=True, metavar="EFFECT[:NAME=VALUE,..]", help="What goes wrong; repeatable.")
 @click.option("--password", help="The administrator's.  [default: one that the seed gives]")
+@click.option("--password-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="The administrator's, in a file; neither it nor the token is printed then.")  # fmt: skip
 @click.option("--truth", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write what really happened there, at the end and on SIGUSR1.")  # fmt: skip
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Go on with the world in this file, even after a kill; its seed, step and time hold.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Say where it is as one line of JSON.")
 def simulator(listen: str, vms: int, seed: int, speed: float, start: str | None, history: int, step: int, timezone: str,
-              latency: float, knobs: Sequence[str], faults: Sequence[str], password: str | None, truth: Path | None,
-              state: Path | None, as_json: bool) -> None:  # fmt: skip
+              latency: float, knobs: Sequence[str], faults: Sequence[str], password: str | None,
+              password_file: Path | None, truth: Path | None, state: Path | None, as_json: bool) -> None:  # fmt: skip
     """Serve a VMmanager that behaves like a real one, as far as that is known, until SIGTERM or Ctrl-C.
 
     It prints its URL, e-mail, password and a long-lived token.  Its VMs have traffic of many kinds and obey the limits
@@ -86,6 +89,8 @@ def simulator(listen: str, vms: int, seed: int, speed: float, start: str | None,
     host, _, port = listen.rpartition(":")
     if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise click.BadParameter(f"{listen} is not HOST:PORT, with a port up to 65535", param_hint="--listen")
+    if password is not None and password_file is not None:
+        raise click.BadParameter("give either this or --password", param_hint="--password-file")
     if math.isnan(speed):
         raise click.BadParameter("nan is no speed", param_hint="--speed")
     given = {"timezone": timezone, "latency_s": latency} | dict(_pair(text, "--knob") for text in knobs)
@@ -99,7 +104,8 @@ def simulator(listen: str, vms: int, seed: int, speed: float, start: str | None,
         origin=Origin(seed, step * 1000, began_ms, wall_ms(), speed),
         knobs=chosen,
         faults=[_fault(text) for text in faults],
-        password=password,
+        password=password if password_file is None else _secret(password_file),
+        tells_secrets=password_file is None,
         truth=truth,
         state=state,
         json=as_json,
@@ -133,16 +139,29 @@ async def run(settings: Settings) -> None:
     loop.add_signal_handler(signal.SIGUSR1, tell_truth)
     try:
         async with serve(platform, settings.host, settings.port) as address:
+            told = asdict(address)
+            if not settings.tells_secrets:
+                del told["password"], told["token"]
             if settings.json:
-                click.echo(orjson.dumps(asdict(address)))
+                click.echo(orjson.dumps(told))
             else:
-                for name, value in asdict(address).items():
+                for name, value in told.items():
                     click.echo(f"{name + ':':<10}{value}")
             await stop.wait()
         tell_truth()
     finally:
         if journal is not None:
             journal.close()
+
+
+def _secret(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{file}: the password cannot be read ({error}); write it there as plain text") from error
+    if not text:
+        raise Misconfigured(f"{file}: there is no password in it; write one there")
+    return text
 
 
 def _pair(text: str, option: str) -> tuple[str, Any]:

@@ -127,6 +127,15 @@ async def test_the_process_outlives_kills_and_tells_the_truth(tmp_path: Path) ->
         assert found == (machine["bytes_in"], machine["bytes_out"])
 
 
+async def test_a_password_in_a_file_is_told_to_nobody(tmp_path: Path) -> None:
+    """It opens the door, and neither it nor the token is printed."""
+    file = tmp_path / "password"
+    file.write_text("from the file\n")
+    async with process("--vms", "1", "--password-file", str(file)) as (_, address):
+        assert set(address) == {"url", "email"}
+        await _throttle(address | {"password": "from the file"}, 101, 7)
+
+
 async def _throttle(address: dict[str, Any], id: int, mbitps: int) -> None:
     async with httpx.AsyncClient(base_url=address["url"]) as client:
         body = {"email": address["email"], "password": address["password"]}
@@ -152,6 +161,7 @@ async def _throttle(address: dict[str, Any], id: int, mbitps: int) -> None:
         ("--fault html:much=1", "no such name: much"),
         ("--start tomorrow", "2026-03-01T00:00"),
         ("--speed 0", "--speed"),
+        ("--password one --password-file two", "either this or --password"),
     ],
 )
 def test_wrong_arguments(arguments: str, word: str) -> None:
@@ -167,6 +177,17 @@ def test_a_state_file_that_is_none(tmp_path: Path, name: str, error: type[Except
     (tmp_path / "world.txt").write_text("a letter to a friend\n")
     result = CliRunner().invoke(simulator, ["--state", str(tmp_path / name)])
     assert isinstance(result.exception, error)
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff"])
+def test_a_password_file_that_is_none(tmp_path: Path, content: bytes | None) -> None:
+    """Missing, empty or no text: our own error, which names it."""
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    result = CliRunner().invoke(simulator, ["--password-file", str(file)])
+    assert isinstance(result.exception, Misconfigured)
+    assert str(file) in str(result.exception)
 
 
 def test_help_has_examples() -> None:
