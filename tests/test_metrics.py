@@ -77,6 +77,28 @@ def test_each_metric_is_documented() -> None:
     assert documented == defined
 
 
+def documented_labels() -> dict[str, set[str]]:
+    """By the name of each sample, as the README's table has them."""
+    found: dict[str, set[str]] = {}
+    for name, type_, labels in re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \|", README.read_text(), flags=re.MULTILINE):
+        names = set(labels.split(", ")) - {""}
+        if type_ == "histogram":
+            found |= {f"{name}_bucket": names | {"le"}, f"{name}_count": names, f"{name}_sum": names}
+        else:
+            found[name] = names | ({"version"} if type_ == "info" else set())
+    return found
+
+
+def test_each_label_is_documented() -> None:
+    """The labels of each sample are those of its row in the README's table."""
+    metrics = busy()
+    metrics.refresh()
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            if not sample.name.endswith("_created"):
+                assert set(sample.labels) == documented_labels()[sample.name], sample.name
+
+
 def test_names_follow_the_rules() -> None:
     """One prefix, base units at the end; what has no unit counts services or is a state."""
     for name in families(Metrics(Clock())):
