@@ -34,6 +34,20 @@ RETENTION_MS: Mapping[str, int] = {DELTAS: 40 * _DAY_MS, CHANGES: 400 * _DAY_MS,
 Role: TypeAlias = Literal["tracker", "enforcer", "collector"]
 
 
+class Fetch(NamedTuple):
+    """What one step of a read has found.
+
+        offsets   17 | 18  19  20  21  22 | 23
+        records      |  x   x       x     |           next_offset = 23: at 20, 21 and 22 nothing is left for readers
+    """
+
+    records: Sequence[Record]
+    """In order of their offsets; perhaps none."""
+    next_offset: int
+    """Where the next fetch begins: behind the last record, or further where nothing for readers lies behind it (a
+    transaction's marker, what was aborted or compacted away).  It never goes back; without records it may move on."""
+
+
 class Log(Protocol):
     """Ordered, durable partitions.  All topics have the same number of them.
 
@@ -57,10 +71,11 @@ class Log(Protocol):
         """(first offset kept, offset after the last durable record)."""
         ...
 
-    def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Sequence[Record], None]:
+    def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Fetch, None]:
         """Fetches from `offset` on, in order, for ever; at most a few MB each.
 
-        Yields an empty fetch whenever nothing came for `wait_s`, so that the caller can look at its own clock.
+        Yields a fetch without records whenever nothing came for `wait_s`, so that the caller can look at its own clock.
+        Who reads up to an end that `bounds` has given looks at `next_offset`, which gets there, and not at records.
         Raises Truncated when records from `offset` on are no longer kept, also when the log ends before `offset` (an
         older copy was put in its place).  Close it with `aclose()`.
         """

@@ -15,7 +15,7 @@ from itertools import islice
 
 from stream.adapters.admission import Stamps, check_messages, check_place
 from stream.core.errors import Fenced, Truncated, Unavailable
-from stream.ports import COMPACTED, DELTAS, RETENTION_MS, Clock, Message, Record, Role
+from stream.ports import COMPACTED, DELTAS, RETENTION_MS, Clock, Fetch, Message, Record, Role
 
 FETCH_BYTES = 4 * 1024 * 1024
 TOMBSTONE_MS = 3_600_000
@@ -37,16 +37,16 @@ class _Stream:
         self.arrival = asyncio.Event()
         """Set and replaced with every append."""
 
-    def since(self, offset: int) -> list[Record]:
-        """The fetch from `offset` on, at most FETCH_BYTES (but at least one record)."""
-        fetch: list[Record] = []
+    def since(self, offset: int) -> Fetch:
+        """From `offset` on, at most FETCH_BYTES (but at least one record)."""
+        records: list[Record] = []
         size = 0
         for record in islice(self.records, bisect_left(self.records, (offset,)), None):
             if size >= FETCH_BYTES:
-                break
+                return Fetch(records, records[-1].offset + 1)
             size += len(record.key or b"") + len(record.value or b"")
-            fetch.append(record)
-        return fetch
+            records.append(record)
+        return Fetch(records, self.end)
 
     def expire(self, until: int, before_offset: int) -> None:
         """Drop records up to an instant and before an offset."""
@@ -56,8 +56,8 @@ class _Stream:
                 break
             count += 1
         if count:
-            self.first = self.records[count - 1].offset + 1
             del self.records[:count]
+            self.first = min(before_offset, self.records[0].offset if self.records else self.end)
 
     def live(self) -> dict[bytes, Record]:
         """The latest record of each key, tombstones among them, ascending by offset."""
@@ -100,9 +100,7 @@ class MemoryLog:
         stream = self._stream(topic, partition)
         return stream.first, stream.end
 
-    async def read(
-        self, topic: str, partition: int, offset: int, *, wait_s: float
-    ) -> AsyncGenerator[Sequence[Record], None]:
+    async def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Fetch, None]:
         while True:
             await self._delay()
             stream = self._stream(topic, partition)
@@ -111,10 +109,9 @@ class MemoryLog:
                     f"{topic}/{partition}: {offset} is next to read, kept are {stream.first} to {stream.end}"
                 )
             fetch = stream.since(offset)
-            if not fetch and await _set_within(stream.arrival, wait_s):
+            if fetch.next_offset == offset and await _set_within(stream.arrival, wait_s):
                 continue
-            if fetch:
-                offset = fetch[-1].offset + 1
+            offset = fetch.next_offset
             yield fetch
 
     async def snapshot(self, topic: str, partition: int) -> Mapping[bytes, bytes]:

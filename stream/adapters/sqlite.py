@@ -25,7 +25,7 @@ from stream.adapters.admission import Stamps, check_messages, check_place
 from stream.adapters.sqlite_file import RunLock, connect, in_words, open_file
 from stream.adapters.sqlite_records import Stream, Transaction
 from stream.core.errors import Fenced, QuotaStreamError, Unavailable
-from stream.ports import DELTAS, RETENTION_MS, Clock, Message, Record, Role
+from stream.ports import DELTAS, RETENTION_MS, Clock, Fetch, Message, Role
 
 log = structlog.get_logger()
 
@@ -110,20 +110,17 @@ class SqliteLog:
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         return await self._reader.call(partial(act.bounds, stream=self._stream(topic, partition)))
 
-    async def read(
-        self, topic: str, partition: int, offset: int, *, wait_s: float
-    ) -> AsyncGenerator[Sequence[Record], None]:
+    async def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Fetch, None]:
         stream = self._stream(topic, partition)
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + wait_s
         while True:
             arrival = self._arrivals.setdefault(stream.id, asyncio.Event())  # before the fetch, so that none is missed
-            records = await self._reader.call(partial(act.fetch, stream=stream, offset=offset))
-            if not records and await _is_set_by(arrival, give_up_at):
+            fetch = await self._reader.call(partial(act.fetch, stream=stream, offset=offset))
+            if fetch.next_offset == offset and await _is_set_by(arrival, give_up_at):
                 continue
-            if records:
-                offset = records[-1].offset + 1
-            yield records
+            offset = fetch.next_offset
+            yield fetch
             give_up_at = loop.time() + wait_s
 
     async def snapshot(self, topic: str, partition: int) -> Mapping[bytes, bytes]:

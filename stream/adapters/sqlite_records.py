@@ -12,7 +12,7 @@ import orjson
 
 from stream.adapters.sqlite_file import RESTORE, integers
 from stream.core.errors import Corrupt, Fenced, Truncated
-from stream.ports import COMPACTED, TOPICS, Message, Record, Role
+from stream.ports import COMPACTED, TOPICS, Fetch, Message, Record, Role
 
 FETCH_BYTES = 4 * 1024 * 1024
 FETCH_RECORDS = 10_000
@@ -173,8 +173,8 @@ def data_version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def fetch(connection: sqlite3.Connection, stream: Stream, offset: int) -> list[Record]:
-    """The records from `offset` on, at most FETCH_RECORDS and about FETCH_BYTES, but at least one if there is any."""
+def fetch(connection: sqlite3.Connection, stream: Stream, offset: int) -> Fetch:
+    """From `offset` on, at most FETCH_RECORDS and about FETCH_BYTES, but at least one if there is any."""
     with transaction(connection, "BEGIN"):
         first, end = bounds(connection, stream)
         if not first <= offset <= end:
@@ -187,10 +187,12 @@ def fetch(connection: sqlite3.Connection, stream: Stream, offset: int) -> list[R
             records.append(record)
             size += len(record.key or b"") + len(record.value or b"")
             if size >= FETCH_BYTES or len(records) >= FETCH_RECORDS:
-                break
-    if not records and offset < end and stream.topic not in COMPACTED:
+                return Fetch(records, record.offset + 1)
+    if stream.topic in COMPACTED:
+        return Fetch(records, end)
+    if not records and offset < end:
         raise Corrupt(f"{stream.topic}/{stream.partition}: the record at offset {offset} is missing; {RESTORE}")
-    return records
+    return Fetch(records, offset + len(records))
 
 
 def snapshot(connection: sqlite3.Connection, stream: Stream) -> dict[bytes, bytes]:

@@ -227,8 +227,8 @@ async def _is_repeated(log: Log, partition: int, identity: str, offset: int) -> 
 async def counted(log: Log, partition: int, offset: int, state_offset: int) -> None:
     """Wait until a checkpoint after `state_offset` says that the record at `offset` is applied."""
     async with aclosing(log.read(STATE, partition, state_offset, wait_s=IDLE_S)) as reader:
-        async for records in reader:
-            for record in records:
+        async for fetch in reader:
+            for record in fetch.records:
                 if record.key == META and record.value and orjson.loads(record.value)["next_offset"] > offset:
                     return
 

@@ -89,10 +89,10 @@ async def records_of(log: Log, topic: str, partition: int, start: int = 0) -> As
         return
     reader = log.read(topic, partition, offset, wait_s=IDLE_S)
     try:
-        async for records in reader:
-            for record in records:
+        async for fetch in reader:
+            for record in fetch.records:
                 yield record
-            if not records or records[-1].offset + 1 >= end:
+            if fetch.next_offset >= end:
                 return
     finally:
         await reader.aclose()

@@ -93,9 +93,9 @@ async def _print(log: Log, printer: _Printer, partition: int, start: int | str, 
         return
     reader = log.read(printer.topic, partition, offset, wait_s=IDLE_S)
     try:
-        async for records in reader:
-            printer.show(partition, records)
-            if not follow and (not records or records[-1].offset + 1 >= end):
+        async for fetch in reader:
+            printer.show(partition, fetch.records)
+            if not follow and fetch.next_offset >= end:
                 break
     finally:
         await reader.aclose()

@@ -121,7 +121,6 @@ async def _records(log: Log, topic: str, partition: int) -> list[Record]:
     found: list[Record] = []
     async with aclosing(log.read(topic, partition, offset, wait_s=1.0)) as reader:
         while offset < end:
-            records = await anext(reader)
+            records, offset = await anext(reader)
             found += records
-            offset = records[-1].offset + 1 if records else end
     return found

@@ -143,9 +143,9 @@ class Play:
         """Put each decision on the stage once it is published, as any reader of the topic may."""
         with suppress(Unavailable):
             async with aclosing(log.read(CHANGES, partition, self._changes.get(partition, 0), wait_s=3600.0)) as reader:
-                async for records in reader:
-                    for record in records:
-                        self._changes[partition] = record.offset + 1
+                async for fetch in reader:
+                    self._changes[partition] = fetch.next_offset
+                    for record in fetch.records:
                         with suppress(Rejected):
                             self._stage.outcome(wire.decode_outcome(record.value or b""))
 

@@ -45,10 +45,11 @@ async def orders(
     async with aclosing(log_.read(CHANGES, partition, offset, wait_s=IDLE_S)) as fetches:
         while True:
             async with asyncio.timeout(IDLE_S + DEADLINE_S):
-                records = await anext(fetches)
-            if records:
+                records, next_offset = await anext(fetches)
+            if next_offset > offset:
                 found = [_order(partition, record, record.offset >= decisions_from) for record in records]
-                yield records[-1].offset + 1, [order for order in found if order is not None]
+                yield next_offset, [order for order in found if order is not None]
+                offset = next_offset
 
 
 def _order(partition: int, record: Record, decisions: bool) -> Order | None:

@@ -14,7 +14,7 @@ from stream import wire
 from stream.core.model import MAX_AHEAD_MS, Decision, QuotaWarning
 from stream.core.plan import Plan
 from stream.core.tracker import Tracker
-from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Lease, Log, Message, Record
+from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Fetch, Lease, Log, Message, Record
 from stream.runtime.checkpoint import State, restore
 from stream.runtime.deadlines import taken_over
 
@@ -43,6 +43,9 @@ CHUNK = 200
 
 RESTORE_S = 300.0
 """How long the log may take to give the whole state."""
+
+NOTHING = Fetch((), 0)
+"""What is found where nobody waited for long enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,7 @@ class Partition:
         self.due = Due(settings)
 
     def apply(self, records: Sequence[Record]) -> None:
-        """Count a fetch; what comes of it is kept for the next checkpoint."""
+        """Count records; what comes of them is kept for the next checkpoint."""
         tracker = self._state.tracker
         version = tracker.plans_version
         tracker.apply(self._decoder.decode(records), records[-1].offset + 1)
@@ -134,6 +137,14 @@ class Partition:
         self.due.note(decided=bool(drained.outcomes or drained.dead_letters))
         if len(self._dead_letters) > MOST_DEAD_LETTERS:
             self.due.hasten()
+
+    def skip_to(self, next_offset: int) -> None:
+        """Nothing to count lies before `next_offset`, if that is ahead.  Durable in the course of time: what the log
+        forgets there is then not missed."""
+        tracker = self._state.tracker
+        if next_offset > tracker.next_offset:
+            tracker.apply((), next_offset)
+            self.due.note(decided=False)
 
     def _compare_plans(self) -> None:
         tracker, configured = self._state.tracker, self._settings.plans
@@ -208,12 +219,13 @@ async def own(
         await owned.publish()  # 3 what was durable but perhaps not shown
         async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s) as fetch:
             while not stop.is_set() and (until is None or state.tracker.next_offset < until):
-                records = await fetch(stop, owned.due.in_s)
-                for some in slices(records):
+                fetched = await fetch(stop, owned.due.in_s)
+                for some in slices(fetched.records):
                     owned.apply(some)  # 4 pure
                     await asyncio.sleep(0)
                     if owned.due.in_s == 0:
                         await owned.checkpoint()
+                owned.skip_to(fetched.next_offset)
                 if owned.due.in_s == 0:
                     await owned.checkpoint()  # 5 dead letters, 6 pages, decisions, meta, 7 publish
         while owned.due.in_s is not None:  # once more after the last decisions: then they are not shown again
@@ -234,26 +246,26 @@ def slices(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
 
 
 @asynccontextmanager
-async def _fetches(log: Log, partition: int, offset: int, deadline_s: float) -> AsyncIterator[_Fetch]:
-    """`await fetch(stop, timeout_s)`: the next records, or none when `stop` was set or the time is over.
+async def _fetches(log: Log, partition: int, offset: int, deadline_s: float) -> AsyncIterator[_Fetches]:
+    """`await fetch(stop, timeout_s)`: the next fetch, or NOTHING when `stop` was set or the time is over.
 
     A read that is under way is kept from call to call, so that nothing is lost by looking away.
     """
     reader = log.read(DELTAS, partition, offset, wait_s=IDLE_S)
-    fetch = _Fetch(reader, IDLE_S + deadline_s)
+    fetch = _Fetches(reader, IDLE_S + deadline_s)
     try:
         yield fetch
     finally:
         await fetch.close()
 
 
-class _Fetch:
-    def __init__(self, reader: AsyncGenerator[Sequence[Record], None], deadline_s: float) -> None:
+class _Fetches:
+    def __init__(self, reader: AsyncGenerator[Fetch, None], deadline_s: float) -> None:
         self._reader = reader
         self._deadline_s = deadline_s
-        self._read: asyncio.Task[Sequence[Record]] | None = None
+        self._read: asyncio.Task[Fetch] | None = None
 
-    async def __call__(self, stop: asyncio.Event, timeout_s: float | None) -> Sequence[Record]:
+    async def __call__(self, stop: asyncio.Event, timeout_s: float | None) -> Fetch:
         if self._read is None:
             self._read = asyncio.create_task(self._next())
         stopped = asyncio.create_task(stop.wait())
@@ -262,11 +274,11 @@ class _Fetch:
         finally:
             stopped.cancel()
         if not self._read.done():
-            return ()
+            return NOTHING
         read, self._read = self._read, None
         return read.result()
 
-    async def _next(self) -> Sequence[Record]:
+    async def _next(self) -> Fetch:
         async with asyncio.timeout(self._deadline_s):
             return await anext(self._reader)
 

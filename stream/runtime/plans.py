@@ -59,16 +59,14 @@ async def _newest(log: Log, partition: int) -> InForce:
     """What the tracker's state has, or a newer record that it has not read yet."""
     async with _answering():
         offset, version, plans = await load_plans(log, partition)
-        end = (await log.bounds(DELTAS, partition))[1]
+        first, end = await log.bounds(DELTAS, partition)
     newest = InForce(version, plans)
     decoder = wire.Decoder()
+    offset = max(offset, first)  # what is no longer kept tells nobody anything
     async with aclosing(log.read(DELTAS, partition, offset, wait_s=1.0)) as fetches:
         while offset < end:
             async with _answering():
-                records = await anext(fetches)
-            if not records:
-                break
-            offset = records[-1].offset + 1
+                records, offset = await anext(fetches)
             candidates = [record for record in records if record.value is not None and b'"plans"' in record.value]
             for event in decoder.decode(candidates):
                 if isinstance(event, Plans) and event.version > newest.version:

@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
-from stream.core.errors import Misconfigured, Rejected, Truncated, Unavailable
-from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, ENFORCEMENTS, MAX_RECORD_BYTES, STATE, Message, Record
+from stream.core.errors import Fenced, Misconfigured, Rejected, Truncated, Unavailable
+from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, ENFORCEMENTS, MAX_RECORD_BYTES, STATE, Fetch, Message, Record
 from tests.adapters.ownership import OwnershipContract
-from tests.adapters.world import DEADLINE_S, PARTITIONS, World, messages, read, read_all, values, waiting_for
+from tests.adapters.world import DEADLINE_S, PARTITIONS, World, messages, read, read_all, read_to, values, waiting_for
 
 
 class LogContract(OwnershipContract):
@@ -62,6 +62,51 @@ class LogContract(OwnershipContract):
         for index, record in enumerate(records):
             assert await read(world.log, CHANGES, 0, record.offset, 3 - index) == records[index:]
 
+    async def test_next_offsets(self, world: World) -> None:
+        """Each fetch says where the next one begins: behind its records, and where a new read finds the rest."""
+        first, _ = await world.log.bounds(CHANGES, 0)
+        for number in range(4):
+            await world.log.append(CHANGES, 0, [Message(b"k", bytes([number]) * (MAX_RECORD_BYTES - 1))] * 6)
+            async with world.log.take_over("tracker", 0) as lease:
+                await lease.write(CHANGES, messages(f"written {number}"))
+        _, end = await world.log.bounds(CHANGES, 0)
+        fetches = await read_to(world.log, CHANGES, 0, first, end)
+        begins = [first, *(fetch.next_offset for fetch in fetches)]
+        records = [record for fetch in fetches for record in fetch.records]
+        assert len(fetches) > 1
+        assert len(records) == 28
+        assert begins == sorted(begins)
+        assert begins[-1] == end
+        for begin, fetch in zip(begins, fetches, strict=False):
+            assert all(begin <= record.offset < fetch.next_offset for record in fetch.records)
+        for begin in set(begins[1:-1]):
+            rest = [record for fetch in await read_to(world.log, CHANGES, 0, begin, end) for record in fetch.records]
+            assert rest == [record for record in records if record.offset >= begin]
+
+    @pytest.mark.parametrize("topic", [DELTAS, STATE, CHANGES, ENFORCEMENTS, DEAD_LETTERS])
+    async def test_an_end_is_reached(self, world: World, topic: str) -> None:
+        """Whatever was done last, `next_offset` comes to the end that `bounds` gives, and not beyond."""
+
+        async def reached() -> int:
+            first, end = await world.other.bounds(topic, 0)
+            fetches = await read_to(world.other, topic, 0, first, end)
+            assert not fetches or fetches[-1].next_offset == end
+            return sum(len(fetch.records) for fetch in fetches)
+
+        assert await reached() == 0
+        await world.log.append(topic, 0, messages("a", key="a"))
+        assert await reached() == 1
+        async with world.log.take_over("tracker", 0) as lease:
+            assert await reached() == 1
+            await lease.write(topic, [*messages("b", key="b"), *messages("c", key="c")])
+            assert await reached() == 3
+            await lease.write(topic, messages("d", key="d"))
+            async with world.other.take_over("tracker", 0):
+                with pytest.raises(Fenced):
+                    await lease.write(topic, messages("zombie"))
+                assert await reached() == 4
+        assert values(await read_all(world.log, topic, 0))[-1] == "d"
+
     async def test_places_are_apart(self, world: World) -> None:
         """Topics and partitions do not mix."""
         for topic in (DELTAS, CHANGES):
@@ -79,7 +124,7 @@ class LogContract(OwnershipContract):
         sizes: list[int] = []
         async with aclosing(world.log.read(DELTAS, 0, first, wait_s=DEADLINE_S)) as fetches:
             while sum(sizes) < 32:
-                sizes.append(len(await anext(fetches)))
+                sizes.append(len((await anext(fetches)).records))
         assert sum(sizes) == 32
         assert min(sizes) > 0
         assert max(sizes) <= 16  # 8 MB
@@ -91,13 +136,13 @@ class LogContract(OwnershipContract):
         async with aclosing(world.log.read(DELTAS, 0, end, wait_s=0.1)) as fetches:
             for _ in range(2):
                 began = loop.time()
-                assert list(await anext(fetches)) == []
+                assert await anext(fetches) == Fetch([], end)
                 assert loop.time() - began > 0.09
             await world.log.append(DELTAS, 0, messages("late"))
             found: Sequence[Record] = []
             async with asyncio.timeout(DEADLINE_S):
                 while not found:
-                    found = await anext(fetches)
+                    found = (await anext(fetches)).records
         assert values(found) == ["late"]
 
     @pytest.mark.parametrize("topic", [DELTAS, STATE])
@@ -109,7 +154,7 @@ class LogContract(OwnershipContract):
                 readers = [await stack.enter_async_context(waiting_for(world.log, topic, 0, end)) for _ in range(2)]
                 await appender.append(topic, 0, messages("news"))
                 async with asyncio.timeout(DEADLINE_S):
-                    assert [values(await reader) for reader in readers] == [["news"], ["news"]]
+                    assert [values((await reader).records) for reader in readers] == [["news"], ["news"]]
 
     async def test_a_read_can_be_given_up(self, world: World) -> None:
         """A waiting read that is cancelled leaves the log as it was for others."""

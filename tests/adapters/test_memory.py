@@ -11,6 +11,7 @@ from stream.adapters.clock import WarpClock, run_warped
 from stream.adapters.memory import MemoryLog
 from stream.core.errors import Unavailable
 from stream.ports import CHANGES, STATE, Message
+from tests.adapters.contract import LogContract
 from tests.adapters.embedded import EmbeddedContract
 from tests.adapters.world import PARTITIONS, START_MS, EmbeddedWorld, SettableClock, messages, read_all, values
 
@@ -23,6 +24,26 @@ class TestMemoryLog(EmbeddedContract):
         """A new log."""
         clock = SettableClock()
         log = MemoryLog(clock, partitions=PARTITIONS)
+        yield EmbeddedWorld(log, log, clock)
+        await log.close()
+
+
+class GappedLog(MemoryLog):
+    """A log that leaves an offset out after whatever is stored, as Kafka does after a transaction."""
+
+    def _store(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
+        super()._store(topic, partition, messages)
+        self._stream(topic, partition).end += 1
+
+
+class TestGappedLog(LogContract):
+    """The contract, over the seam by which a log has gaps."""
+
+    @pytest.fixture
+    async def world(self) -> AsyncIterator[EmbeddedWorld]:
+        """A new log."""
+        clock = SettableClock()
+        log = GappedLog(clock, partitions=PARTITIONS)
         yield EmbeddedWorld(log, log, clock)
         await log.close()
 

@@ -79,7 +79,7 @@ async def test_appends_of_others_are_seen_soon(tmp_path: Path) -> None:
         assert appender.stdin is not None
         for number in range(5):
             appender.stdin.write(f"{number}\n".encode())
-            [record] = await anext(fetches)
+            [record] = (await anext(fetches)).records
             assert record.value == str(number).encode()
             assert time.time() * 1000 - record.timestamp < 1000
             assert await line_of(appender) == "appended"

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
-from stream.ports import DELTAS, Log, Message, Record
+from stream.ports import DELTAS, Fetch, Log, Message, Record
 
 PARTITIONS = 3
 DEADLINE_S = 30.0
@@ -64,30 +64,32 @@ async def read(log: Log, topic: str, partition: int, offset: int, count: int) ->
     found: list[Record] = []
     async with asyncio.timeout(DEADLINE_S), aclosing(log.read(topic, partition, offset, wait_s=5)) as fetches:
         while len(found) < count:
-            found += await anext(fetches)
+            found += (await anext(fetches)).records
     return found
 
 
 async def read_all(log: Log, topic: str, partition: int) -> list[Record]:
     """Everything that is there now."""
-    found: list[Record] = []
-    first, end = await log.bounds(topic, partition)
-    async with aclosing(log.read(topic, partition, first, wait_s=0.2)) as fetches:
-        async for fetch in fetches:
-            found += fetch
-            if not fetch or fetch[-1].offset + 1 >= end:
-                return found
-    raise AssertionError("a read never ends by itself")
+    fetches = await read_to(log, topic, partition, *await log.bounds(topic, partition))
+    return [record for fetch in fetches for record in fetch.records]
+
+
+async def read_to(log: Log, topic: str, partition: int, offset: int, end: int) -> list[Fetch]:
+    """The fetches from an offset on that it takes to reach the end."""
+    found: list[Fetch] = []
+    async with asyncio.timeout(DEADLINE_S), aclosing(log.read(topic, partition, offset, wait_s=0.2)) as fetches:
+        while offset < end:
+            found.append(await anext(fetches))
+            offset = found[-1].next_offset
+    return found
 
 
 @asynccontextmanager
-async def waiting_for(
-    log: Log, topic: str, partition: int, offset: int
-) -> AsyncIterator[asyncio.Task[Sequence[Record]]]:
+async def waiting_for(log: Log, topic: str, partition: int, offset: int) -> AsyncIterator[asyncio.Task[Fetch]]:
     """A reader that waits for the next fetch, and has been given the time to fall asleep over it."""
     async with aclosing(log.read(topic, partition, offset, wait_s=10 * DEADLINE_S)) as fetches:
 
-        async def next_fetch() -> Sequence[Record]:
+        async def next_fetch() -> Fetch:
             return await anext(fetches)
 
         task = asyncio.create_task(next_fetch())

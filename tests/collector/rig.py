@@ -172,8 +172,8 @@ async def records_of(log: MemoryLog, partition: int, offset: int = 0) -> list[Re
     _, end = await log.bounds(DELTAS, partition)
     reader = log.read(DELTAS, partition, offset, wait_s=1)
     while offset < end:
-        records += await anext(reader)
-        offset = records[-1].offset + 1
+        found, offset = await anext(reader)
+        records += found
     await reader.aclose()
     return records
 

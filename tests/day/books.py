@@ -83,9 +83,8 @@ class Books:
         found: list[Record] = []
         async with aclosing(self._log.read(topic, partition, offset, wait_s=1.0)) as reader:
             while offset < end:
-                records = await anext(reader)
+                records, offset = await anext(reader)
                 found += records
-                offset = records[-1].offset + 1
         self._offsets[topic, partition] = offset
         return found
 

@@ -13,12 +13,12 @@ from stream.core.speed import Speed
 from stream.demo.play import Tampering
 from stream.ports import (
     DELTAS,
+    Fetch,
     Lease,
     Listing,
     Log,
     Message,
     Platform,
-    Record,
     Role,
     TaskState,
     Traffic,
@@ -68,7 +68,7 @@ class RewritingLog:
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         return await self._inner.bounds(topic, partition)
 
-    def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Sequence[Record], None]:
+    def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Fetch, None]:
         return self._inner.read(topic, partition, offset, wait_s=wait_s)
 
     async def snapshot(self, topic: str, partition: int) -> Mapping[bytes, bytes]:

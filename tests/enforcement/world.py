@@ -18,7 +18,7 @@ from stream.core.enforced import Enforcement
 from stream.core.errors import Unavailable
 from stream.core.model import Decision, Position, Reason
 from stream.core.speed import ORIGINAL, Speed
-from stream.ports import CHANGES, ENFORCEMENTS, Clock, Message, Platform, Record
+from stream.ports import CHANGES, ENFORCEMENTS, Clock, Fetch, Message, Platform
 from stream.runtime.enforcer import Enforcer
 from stream.runtime.ledger import read
 from stream.runtime.listings import Listings
@@ -82,9 +82,7 @@ class AuditedLog(MemoryLog):
         await super().write(lease, topic, messages)
         await asyncio.sleep(self.slow_s.pop(0) if self.slow_s else 0)
 
-    async def read(
-        self, topic: str, partition: int, offset: int, *, wait_s: float
-    ) -> AsyncGenerator[Sequence[Record], None]:
+    async def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Fetch, None]:
         async with aclosing(super().read(topic, partition, offset, wait_s=wait_s)) as fetches:
             async for fetch in fetches:
                 await asyncio.sleep(self.read_s)

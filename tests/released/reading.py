@@ -13,7 +13,6 @@ async def records(log: Log, topic: str, partition: int) -> list[bytes]:
     found: list[bytes] = []
     async with aclosing(log.read(topic, partition, offset, wait_s=1.0)) as reader:
         while offset < end:
-            fetch = await anext(reader)
-            found += [record.value or b"" for record in fetch]
-            offset = fetch[-1].offset + 1 if fetch else end
+            records, offset = await anext(reader)
+            found += [record.value or b"" for record in records]
     return found

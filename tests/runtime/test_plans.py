@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -16,7 +16,7 @@ from stream.adapters.clock import WarpClock, run_warped
 from stream.adapters.memory import MemoryLog
 from stream.core.errors import Unavailable
 from stream.core.plan import Plan
-from stream.ports import DELTAS, Message
+from stream.ports import DELTAS, Fetch, Message
 from stream.runtime import plans
 from stream.runtime.partition import own
 from stream.wire import encode_plans
@@ -54,6 +54,18 @@ async def track(log: MemoryLog, partitions: Sequence[int] = range(PARTITIONS)) -
     for partition in partitions:
         _, end = await log.bounds(DELTAS, partition)
         await own(log, partition, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event(), until=end)
+
+
+class SlowLog(WatchedLog):
+    """A log whose first fetches are empty, because it is late."""
+
+    async def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Fetch, None]:
+        for _ in range(3):
+            await asyncio.sleep(wait_s)
+            yield Fetch((), offset)
+        async with aclosing(super().read(topic, partition, offset, wait_s=wait_s)) as fetches:
+            async for fetch in fetches:
+                yield fetch
 
 
 def test_new_plans_go_everywhere_once() -> None:
@@ -168,3 +180,29 @@ def test_a_log_that_does_not_answer_is_unavailable_soon() -> None:
         assert steps > 3 * PARTITIONS
 
     run_warped(main, start_ms=START_MS)
+
+
+def test_a_slow_log_is_waited_for() -> None:
+    """Plans that come late are found all the same: nothing within a second is not the end."""
+
+    async def main(log: MemoryLog) -> None:
+        await apply(log, SMALL)
+        slow = SlowLog(log)
+        assert [each.version for each in await plans.in_force(slow)] == [1] * PARTITIONS
+
+    on_a_log(main)
+
+
+def test_plans_that_are_no_longer_kept() -> None:
+    """They tell nobody anything: who asks reads from what is kept on, and plans are applied anew."""
+
+    async def main(log: MemoryLog) -> None:
+        await apply(log, SMALL)
+        for partition in range(PARTITIONS):
+            stream = log._stream(DELTAS, partition)
+            stream.expire(2 * START_MS, stream.end)
+        assert await versions(log) == [0] * PARTITIONS
+        assert await apply(log, SMALL) == 1
+        assert await versions(log) == [1] * PARTITIONS
+
+    on_a_log(main)

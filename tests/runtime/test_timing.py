@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from stream.adapters.clock import WarpClock, run_warped
@@ -23,9 +23,9 @@ _T = TypeVar("_T")
 class Owned:
     """A partition with its owner, which has seen CALM and has nothing to write."""
 
-    def __init__(self, clock: WarpClock) -> None:
+    def __init__(self, clock: WarpClock, log: JournalledLog | None = None) -> None:
         self.clock = clock
-        self.log = JournalledLog(clock)
+        self.log = log or JournalledLog(clock)
         self.stop = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
 
@@ -134,6 +134,46 @@ def test_a_stop_makes_a_last_checkpoint() -> None:
         async with asyncio.timeout(1):
             await own(owned.log, 0, settings=SETTINGS, observer=Unseen(), stop=owned.stop)
         assert await owned.log.bounds(CHANGES, 0) == again, "after an orderly end nothing is shown again"
+
+    warped(main)
+
+
+class Gapped(JournalledLog):
+    """Leaves an offset out after each append, as Kafka does after a transaction."""
+
+    async def append(self, topic: str, partition: int, messages: Sequence[Message]) -> int:
+        await super().append(topic, partition, messages)
+        stream = self._stream(topic, partition)
+        stream.end += 1
+        stream.arrival.set()
+        stream.arrival = asyncio.Event()
+        return stream.end
+
+
+def test_a_drain_ends_in_a_gap() -> None:
+    """Where the log ends with an offset that holds nothing, its end is reached, durable, and nothing to do again."""
+
+    async def main(clock: WarpClock) -> None:
+        log = Gapped(clock)
+        end = await log.append(DELTAS, 0, CALM)
+        for _ in range(2):
+            async with asyncio.timeout(0.1):
+                await own(log, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event(), until=end)
+            assert next_offset(Ran(log.journal).state) == end == len(CALM) + 1
+
+    warped(main)
+
+
+def test_a_gap_becomes_durable_in_its_time() -> None:
+    """What brings nothing but another offset waits for a checkpoint like any other record, and brings about one."""
+
+    async def main(clock: WarpClock) -> None:
+        log = Gapped(clock)
+        async with Owned(clock, log) as owned:
+            await log.append(DELTAS, 0, [])
+            await asyncio.sleep(3600)
+            assert owned.written(STATE) == [5000]
+            assert next_offset(Ran(log.journal).state) == len(CALM) + 2
 
     warped(main)
 

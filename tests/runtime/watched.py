@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from stream.adapters.memory import MemoryLog
 from stream.core.errors import Unavailable
-from stream.ports import STATE, Clock, Lease, Log, Message, Record, Role
+from stream.ports import STATE, Clock, Fetch, Lease, Log, Message, Role
 
 Kind: TypeAlias = Literal["killed", "refused", "unanswered", "frozen"]
 
@@ -89,13 +89,11 @@ class WatchedLog:
         await self.point()
         return await self._log.bounds(topic, partition)
 
-    async def read(
-        self, topic: str, partition: int, offset: int, *, wait_s: float
-    ) -> AsyncGenerator[Sequence[Record], None]:
+    async def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Fetch, None]:
         async with aclosing(self._log.read(topic, partition, offset, wait_s=wait_s)) as fetches:
-            async for records in fetches:
+            async for fetch in fetches:
                 await self.point()
-                yield records
+                yield fetch
 
     async def snapshot(self, topic: str, partition: int) -> Mapping[bytes, bytes]:
         await self.point()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from stream import wire
 from stream.cli.base import json_line
 from stream.cli.reading import plain, services_of
-from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, Clock, Log, Message, Record, Role
+from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, Clock, Fetch, Log, Message, Role
 from stream.runtime.checkpoint import load, load_plans
 from stream.runtime.partition import TrackerSettings, own
 from stream.runtime.worker import work
@@ -100,19 +100,16 @@ class Process(WatchedLog):
         while True:
             yield await self._told.get()
 
-    async def read(
-        self, topic: str, partition: int, offset: int, *, wait_s: float
-    ) -> AsyncGenerator[Sequence[Record], None]:
+    async def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Fetch, None]:
         async with aclosing(super().read(topic, partition, offset, wait_s=wait_s)) as fetches:
-            async for records in fetches:
-                rest = records
+            async for rest, next_offset in fetches:
                 while self._way.most is not None and len(rest) > 1:
                     await asyncio.sleep(self._random.uniform(0, PAUSE_S))
                     await self.point()
                     count = self._random.randint(1, self._way.most)
                     piece, rest = rest[:count], rest[count:]
-                    yield piece
-                yield rest
+                    yield Fetch(piece, piece[-1].offset + 1)
+                yield Fetch(rest, next_offset)
 
     async def point(self) -> None:
         if self.halted.is_set() and not self.gone:

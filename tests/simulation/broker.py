@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from stream.adapters.memory import MemoryLog
 from stream.core.errors import Fenced, Truncated
-from stream.ports import DELTAS, ENFORCEMENTS, STATE, Clock, Message, Record, Role
+from stream.ports import DELTAS, ENFORCEMENTS, STATE, Clock, Fetch, Message, Role
 from tests.simulation.weather import Weather
 
 Deed: TypeAlias = Literal["append", "write", "assign", "take over", "release"]
@@ -35,8 +35,8 @@ class Entry(NamedTuple):
     offset: int
 
 
-class Fetch(NamedTuple):
-    records: list[Record]
+class Found(NamedTuple):
+    fetch: Fetch
     more: asyncio.Event
     """Set when more comes."""
 
@@ -84,6 +84,7 @@ class Broker(MemoryLog):
             self._note("write", topic, partition, messages[: self._weather.rng.randrange(len(messages))])
             return False
         self._note("write", topic, partition, messages)
+        self._leave_out(topic, partition)  # the transaction's marker
         return True
 
     def check(self, role: Role, partition: int, epoch: int) -> None:
@@ -102,15 +103,16 @@ class Broker(MemoryLog):
         """The group says that this process is the one to take over."""
         self.journal.append(Entry(self._clock.now(), who, "assign", OWNED[role], partition, (), 0))
 
-    def fetched(self, topic: str, partition: int, offset: int) -> Fetch:
+    def fetched(self, topic: str, partition: int, offset: int) -> Found:
         """What there is from an offset on, or the next part of it.  Raises Truncated."""
         stream = self._stream(topic, partition)
         if not stream.first <= offset <= stream.end:
             raise Truncated(f"{topic}/{partition}: {offset} is next to read, kept are {stream.first} to {stream.end}")
-        records = stream.since(offset)
-        if len(records) > 1:
-            del records[self._weather.rng.choice((1, 2, 5, 20, len(records))) :]
-        return Fetch(records, stream.arrival)
+        fetch = stream.since(offset)
+        count = self._weather.rng.choice((1, 2, 5, 20, len(fetch.records))) if len(fetch.records) > 1 else 1
+        if count < len(fetch.records):
+            fetch = Fetch(fetch.records[:count], fetch.records[count - 1].offset + 1)
+        return Found(fetch, stream.arrival)
 
     def latest(self, topic: str, partition: int) -> dict[bytes, bytes]:
         live = self._stream(topic, partition).live()
@@ -151,5 +153,12 @@ class Broker(MemoryLog):
         self.heard(self.journal[-1])
         if self._weather.strikes("gaps"):
             self._weather.happened["offset left out"] += 1
-            stream.end += 1
+            self._leave_out(topic, partition)
         return end
+
+    def _leave_out(self, topic: str, partition: int) -> None:
+        """An offset at which there is nothing for readers; they are told."""
+        stream = self._stream(topic, partition)
+        stream.end += 1
+        stream.arrival.set()
+        stream.arrival = asyncio.Event()

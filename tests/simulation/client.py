@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from stream.adapters.admission import check_messages, check_place
 from stream.core.errors import Fenced, QuotaStreamError, Unavailable
-from stream.ports import DELTAS, Message, Record, Role
-from tests.simulation.broker import Broker, Fetch
+from stream.ports import DELTAS, Fetch, Message, Role
+from tests.simulation.broker import Broker, Found
 from tests.simulation.coordinator import Coordinator
 from tests.simulation.process import Process, outside
 from tests.simulation.trace import Trace
@@ -55,19 +55,16 @@ class Client:
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         return await self.call("bounds", f"{topic}/{partition}", lambda _: self._broker.extent(topic, partition))
 
-    async def read(
-        self, topic: str, partition: int, offset: int, *, wait_s: float
-    ) -> AsyncGenerator[Sequence[Record], None]:
-        def effect(_: Fate) -> Fetch:
+    async def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Fetch, None]:
+        def effect(_: Fate) -> Found:
             return self._broker.fetched(topic, partition, offset)
 
         while True:
-            fetch = await self.call("read", f"{topic}/{partition}", effect)
-            if not fetch.records and await _set_within(fetch.more, wait_s):
+            fetch, more = await self.call("read", f"{topic}/{partition}", effect)
+            if fetch.next_offset == offset and await _set_within(more, wait_s):
                 continue
-            if fetch.records:
-                offset = fetch.records[-1].offset + 1
-            yield fetch.records
+            offset = fetch.next_offset
+            yield fetch
 
     async def snapshot(self, topic: str, partition: int) -> Mapping[bytes, bytes]:
         return await self.call("snapshot", f"{topic}/{partition}", lambda _: self._broker.latest(topic, partition))

@@ -44,7 +44,8 @@ class Weather:
     happened: Counter[str] = field(default_factory=Counter)
 
     def calm(self) -> None:
-        self.trouble = self.slowness = self.torn = self.repeated = self.gaps = self.deaf = 0.0
+        """But for the gaps, which are nobody's trouble."""
+        self.trouble = self.slowness = self.torn = self.repeated = self.deaf = 0.0
 
     def course(self) -> Course:
         """Of the next call."""

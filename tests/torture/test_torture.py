@@ -84,11 +84,12 @@ async def wrong(play: Play) -> set[str]:
 async def tamper(play: Play, topic: str, field: str) -> str:
     """Append the last delta or decision once more, with one more in this field; of which service it is."""
     log = await SqliteLog.open(play.log, clock=SystemClock())
-    first, end = await log.bounds(topic, 0)
+    offset, end = await log.bounds(topic, 0)
     records: list[Record] = []
-    async with aclosing(log.read(topic, 0, first, wait_s=1.0)) as fetches:
-        while first + len(records) < end:
-            records += await anext(fetches)
+    async with aclosing(log.read(topic, 0, offset, wait_s=1.0)) as fetches:
+        while offset < end:
+            found, offset = await anext(fetches)
+            records += found
     said = [json.loads(record.value or b"") for record in records]
     last = next(one for one in reversed(said) if "type" not in one and isinstance(one.get(field), int))
     await log.append(
