@@ -29,7 +29,7 @@ def run_command(config: Config, *, drain: bool) -> None:
     One process does everything until SIGTERM or Ctrl-C.  Kill it at any time: it goes on where it was.  With
     `shadow: true` in the configuration nothing is changed on a platform.
     """
-    run(bootstrap.run(config, drain=drain))
+    run(bootstrap.run(config, drained=drain))
 
 
 @click.command(

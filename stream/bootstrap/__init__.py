@@ -1,0 +1,29 @@
+"""Where everything is put together: from a configuration to things that run.
+
+`run` is for users; `Parts` and `work_together` are for those who bring a log, platforms or a clock of their own.
+"""
+
+from __future__ import annotations
+
+from stream.bootstrap.logs import kafka_settings, open_log, own_log
+from stream.bootstrap.parts import Parts, client_secret, client_settings, make_match, make_platform
+from stream.bootstrap.process import run
+from stream.bootstrap.roles import collecting, comparison_records, drain, enforcing, tracking, work_together
+
+__all__ = [
+    "Parts",
+    "client_secret",
+    "client_settings",
+    "collecting",
+    "comparison_records",
+    "drain",
+    "enforcing",
+    "kafka_settings",
+    "make_match",
+    "make_platform",
+    "open_log",
+    "own_log",
+    "run",
+    "tracking",
+    "work_together",
+]

@@ -1,0 +1,128 @@
+"""One process that serves: its roles, its metrics, and what the operating system wants to hear of it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+
+import structlog
+
+from stream.adapters import systemd
+from stream.adapters.clock import SystemClock
+from stream.adapters.sqlite import SqliteLog
+from stream.bootstrap.logs import own_log
+from stream.bootstrap.parts import Parts, client_secret, make_platform
+from stream.bootstrap.roles import ALL, drain, work_together
+from stream.config.model import Config
+from stream.core.errors import Misconfigured
+from stream.metrics import Metrics
+from stream.ports import Role
+from stream.web.health import health_app
+from stream.web.serving import serving
+
+log_ = structlog.get_logger()
+
+UNREADY_AFTER_S = 120.0
+
+
+async def run(config: Config, *, roles: Collection[Role] = ALL, drained: bool = False) -> None:
+    """These roles in this process until SIGTERM or SIGINT; `drained`: until what is in the log is worked off."""
+    _check_roles(config, roles)
+    clock = SystemClock()
+    metrics = Metrics(clock)
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(own_log(config, clock))
+        parts = Parts(config=config, log=log, clock=clock, metrics=metrics)
+        if isinstance(log, SqliteLog):
+            metrics.measure_log(log.size_bytes)
+        if drained:
+            await drain(parts, roles)
+            return
+        if set(roles) != {"tracker"}:
+            await _bring_platforms(parts, stack)
+        if config.listen is not None:
+            app = health_app(metrics, lambda: _problems(metrics, roles))
+            url = await stack.enter_async_context(serving(app, config.listen.host, config.listen.port))
+            log_.info("listening", url=url)
+        await _run(parts, roles)
+
+
+def _check_roles(config: Config, roles: Collection[Role]) -> None:
+    """Raises Misconfigured for a role alone where it cannot be."""
+    if set(roles) == set(ALL):
+        return
+    if config.log.kind != "kafka":
+        raise Misconfigured(
+            f"{config.file}: the log is {config.log}, on which one process does everything: use `quota-stream run`; "
+            "several processes need log: kafka://HOST:9092"
+        )
+    if "tracker" not in roles and not config.platforms:
+        raise Misconfigured(f"{config.file}: there are no platforms, so there is nothing to do; add one")
+
+
+async def _bring_platforms(parts: Parts, stack: AsyncExitStack) -> None:
+    for settings in parts.config.platforms.values():
+        client_secret(settings).read()  # wrong from the start: somebody is there to see it
+    parts.platforms = {
+        name: make_platform(name, settings, parts.clock, parts.metrics)
+        for name, settings in parts.config.platforms.items()
+    }
+    for platform in parts.platforms.values():
+        stack.push_async_callback(platform.close)
+
+
+def _problems(metrics: Metrics, roles: Collection[Role]) -> dict[str, str]:
+    return metrics.tracker.problems(UNREADY_AFTER_S) if "tracker" in roles else {}
+
+
+async def _run(parts: Parts, roles: Collection[Role]) -> None:
+    """The roles, and what the operating system wants to hear of them."""
+    stop = asyncio.Event()
+    with _signals(stop):
+        telling = [asyncio.create_task(_announce(parts, roles)), asyncio.create_task(_feed_watchdog())]
+        try:
+            await work_together(parts, stop, roles)
+        finally:
+            systemd.notify("STOPPING=1")
+            for task in telling:
+                task.cancel()
+    log_.info("stopped")
+
+
+async def _announce(parts: Parts, roles: Collection[Role]) -> None:
+    """Say that it is ready; a tracker is when every partition is restored."""
+    if "tracker" in roles:
+        await parts.metrics.tracker.all_restored(parts.log.partitions)
+    systemd.notify("READY=1")
+    shadow = parts.config.shadow
+    log_.info("started", platforms=list(parts.platforms), partitions=parts.log.partitions, shadow=shadow)
+
+
+async def _feed_watchdog() -> None:
+    every_s = systemd.watchdog_s()
+    while every_s is not None:
+        systemd.notify("WATCHDOG=1")
+        await asyncio.sleep(every_s)
+
+
+class _signals:
+    """Within it SIGTERM and SIGINT set the event; a second one has its usual effect."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stopping, number)
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.remove_signal_handler(number)
+
+    def _stopping(self, number: signal.Signals) -> None:
+        log_.info("stopping", signal=signal.Signals(number).name)
+        self._stop.set()
+        self._loop.remove_signal_handler(number)

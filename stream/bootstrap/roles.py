@@ -1,0 +1,130 @@
+"""The roles, each as something that runs until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+import structlog
+
+from stream.bootstrap.parts import Parts, make_site, make_source
+from stream.core.speed import Speed
+from stream.core.view import Counted
+from stream.ports import DELTAS, STATE, Message, Role
+from stream.runtime import partition, plans
+from stream.runtime.checkpoint import load
+from stream.runtime.collector import Collector
+from stream.runtime.comparison import Comparison
+from stream.runtime.enforcer import Enforcer
+from stream.runtime.listings import Listings
+from stream.runtime.worker import work
+
+log_ = structlog.get_logger()
+
+ALL: tuple[Role, ...] = ("tracker", "collector", "enforcer")
+
+
+def tracking(parts: Parts, stop: asyncio.Event, until: Mapping[int, int] | None = None) -> Coroutine[Any, Any, None]:
+    """The trackers of the assigned partitions; with `until` each ends when it has read up to that offset."""
+    settings = partition.TrackerSettings(
+        checkpoint_every_s=parts.config.checkpoint / 1000,
+        max_ahead_ms=parts.config.max_ahead,
+        plans=parts.config.plans,
+    )
+
+    async def serve(number: int, ended: asyncio.Event) -> None:
+        end = None if until is None else until[number]
+        await partition.own(parts.log, number, settings=settings, observer=parts.metrics.tracker, stop=ended, until=end)
+
+    return work("tracker", parts.log, serve, stop, parts.random)
+
+
+def collecting(parts: Parts, listings: Mapping[str, Listings], stop: asyncio.Event) -> Coroutine[Any, Any, None]:
+    """The collector of all platforms."""
+
+    async def known(number: int) -> Iterable[Counted]:
+        return (await load(parts.log, number, parts.partition_of)).counted()
+
+    async def report(number: int, compared: Sequence[Comparison], gone: Sequence[str]) -> None:
+        await parts.log.append(STATE, number, comparison_records(compared, gone))
+
+    sources = [make_source(parts.config, platform, listings[name]) for name, platform in parts.platforms.items()]
+    collector = Collector(
+        parts.log,
+        sources,
+        known,
+        clock=parts.clock,
+        rng=parts.random,
+        observer=parts.metrics.collection,
+        report=report,
+    )
+    return collector.run(stop)
+
+
+def enforcing(parts: Parts, listings: Mapping[str, Listings], stop: asyncio.Event) -> Coroutine[Any, Any, None]:
+    """The enforcers of the assigned partitions."""
+
+    async def due(number: int) -> Iterable[tuple[str, int, int, Speed]]:
+        return (await load(parts.log, number, parts.partition_of)).due()
+
+    enforcer = Enforcer(
+        parts.log,
+        [make_site(parts, platform, listings[name]) for name, platform in parts.platforms.items()],
+        due,
+        clock=parts.clock,
+        rng=parts.random,
+        observer=parts.metrics.enforcement,
+    )
+    return work("enforcer", parts.log, enforcer.serve, stop, parts.random)
+
+
+def comparison_records(compared: Sequence[Comparison], gone: Sequence[str]) -> list[Message]:
+    """The daily comparisons, one compacted record a service, beside the pages of `quota.state`; none of who is gone."""
+    return [
+        *(Message(f"comparison/{one.service}".encode(), orjson.dumps(one._asdict())) for one in compared),
+        *(Message(f"comparison/{service}".encode(), None) for service in gone),
+    ]
+
+
+async def bring_plans(parts: Parts) -> None:
+    """Put the configuration's plans in force, if it has any; those that are in the log stay otherwise."""
+    if parts.config.plans:
+        version = await plans.apply(parts.log, parts.config.plans)
+        log_.info("plans.in_force", version=version, plans=list(parts.config.plans))
+
+
+async def work_together(parts: Parts, stop: asyncio.Event, roles: Collection[Role] = ALL) -> None:
+    """These roles until `stop`; what one of them cannot get over ends all of them, and is raised.
+
+    Who has all roles brings the plans as well; a tracker alone knows them from the log.
+    """
+    if set(roles) == set(ALL):
+        await bring_plans(parts)
+    listings = {name: Listings(platform) for name, platform in parts.platforms.items()}
+    works = [tracking(parts, stop)] if "tracker" in roles else []
+    if parts.platforms and "collector" in roles:
+        works.append(collecting(parts, listings, stop))
+    if parts.platforms and "enforcer" in roles:
+        works.append(enforcing(parts, listings, stop))
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in works]
+            for task in tasks:
+                task.add_done_callback(lambda _: stop.set())
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from errors
+
+
+async def drain(parts: Parts, roles: Collection[Role] = ALL) -> None:
+    """Track what is in the log now, then return."""
+    if set(roles) == set(ALL):
+        await bring_plans(parts)
+    ends = {number: (await parts.log.bounds(DELTAS, number))[1] for number in range(parts.log.partitions)}
+    await tracking(parts, asyncio.Event(), ends)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
