@@ -20,6 +20,9 @@ from tests.adapters.world import DEADLINE_S, PARTITIONS, World
 class KafkaWorld(World):
     """Two logs, as two processes would have them."""
 
+    log: KafkaLog
+    other: KafkaLog
+
     def __init__(self, log: KafkaLog, other: KafkaLog, settings: KafkaSettings) -> None:
         self.log, self.other, self.settings = log, other, settings
 
@@ -45,7 +48,7 @@ async def make_topics(settings: KafkaSettings, partitions: int = PARTITIONS) -> 
         await admin.create_topics(new)
     async with asyncio.timeout(DEADLINE_S):
         while len(await count_partitions(settings)) < len(TOPICS):  # the broker learns of them a little later
-            await asyncio.sleep(0.05)
+            pass
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka import errors as kafka
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
+from stream.adapters.kafka.ending import ended
 from stream.adapters.kafka.errors import answering
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.core.errors import Unavailable
@@ -57,9 +58,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def assignments(self) -> AsyncGenerator[frozenset[int], None]:
         """Join, say what is assigned each time that it changes, and leave when closed."""
+        starting = asyncio.create_task(self._consumer.start())
         try:
             async with answering(f"join the group {self._settings.group(self._role)}", self._settings.request_s):
-                await self._consumer.start()
+                await asyncio.shield(starting)
             self._consumer.subscribe([self._topic], listener=self)
             committed_at = asyncio.get_running_loop().time()
             told: frozenset[int] | None = None
@@ -73,9 +75,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                     await self._commit_offsets()
                     committed_at = asyncio.get_running_loop().time()
         finally:
-            with suppress(Exception):
-                async with asyncio.timeout(self._settings.request_s):
-                    await self._consumer.stop()
+            await ended(starting, self._consumer.stop)
 
     async def _look(self) -> None:
         """Wait a while for news; a consumer that nobody asks is taken for stuck, and only who asks hears of errors."""

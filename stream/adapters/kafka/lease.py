@@ -1,4 +1,8 @@
-"""Ownership of a partition: a transactional producer, which is the fence."""
+"""Ownership of a partition: a transactional producer, which is the fence.
+
+Kafka acknowledges a commit before readers can see it.  A write waits for that as well, so that whatever has returned is
+in every snapshot that is taken from then on; the next transaction could not begin earlier anyway.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ from stream.adapters.kafka.settings import KafkaSettings
 from stream.core.errors import Fenced, Unavailable
 from stream.ports import Message
 
+LOOK_S = 0.005
+
 
 class KafkaLease:
     """Each write is a transaction of its own.  After an error nothing more is written through it: whoever wants to go
@@ -25,11 +31,13 @@ class KafkaLease:
         partition: int,
         settings: KafkaSettings,
         snapshot: Callable[[str, int], Awaitable[Mapping[bytes, bytes]]],
+        end: Callable[[str, int], Awaitable[int]],
     ) -> None:
+        """`snapshot` and `end` (the offset after the last record that readers see) are of (topic, partition)."""
         self.partition = partition
         self._producer = producer
         self._settings = settings
-        self._snapshot = snapshot
+        self._snapshot, self._end = snapshot, end
         self._one_at_a_time = asyncio.Lock()
         self._ended = False
         self._failed: BaseException | None = None
@@ -59,9 +67,11 @@ class KafkaLease:
         place = f"{topic}/{self.partition}"
         async with answering(f"begin a transaction for {place}", within_s):
             await self._producer.begin_transaction()
-        await producing.send(self._producer, self._settings.topic(topic), self.partition, messages, within_s)
+        end = await producing.send(self._producer, self._settings.topic(topic), self.partition, messages, within_s)
         async with answering(f"commit to {place}", within_s):
             await self._producer.commit_transaction()
+            while await self._end(topic, self.partition) < end:  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_S)
 
     def end(self) -> AIOKafkaProducer:
         """Nothing more is written; returns the producer, to be stopped."""

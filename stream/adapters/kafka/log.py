@@ -100,10 +100,10 @@ class KafkaLog:
         self._place(DELTAS, partition)
         member = self._members.get(role)
         if member is not None:  # else somebody who does not serve: a tool, a test
-            end = (await self.bounds(DELTAS, partition))[1] if role != "tracker" else None
+            end = await self._seen_end(DELTAS, partition) if role != "tracker" else None
             await member.confirm(partition, end)
         producer = await producing.start(self._settings, self._settings.transactional_id(role, partition))
-        lease = KafkaLease(producer, partition, self._settings, self.snapshot)
+        lease = KafkaLease(producer, partition, self._settings, self.snapshot, self._seen_end)
         try:
             yield lease
         finally:
@@ -187,6 +187,9 @@ class KafkaLog:
         self._check_open()
         check_place(topic, partition, self._partitions)
         return TopicPartition(self._settings.topic(topic), partition)
+
+    async def _seen_end(self, topic: str, partition: int) -> int:
+        return await reading.end(self._offsets, self._place(topic, partition), self._settings.request_s)
 
     async def _producer(self) -> AIOKafkaProducer:
         async with self._making:

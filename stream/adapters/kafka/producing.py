@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
+from stream.adapters.kafka.ending import ended, stopped
 from stream.adapters.kafka.errors import answering
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.ports import Message
 
 BATCH_BYTES = 900_000
 """Below the brokers' usual limit of 1 MiB for a batch."""
-STOP_S = 5.0
 
 
 async def start(settings: KafkaSettings, transactional_id: str | None) -> AIOKafkaProducer:
@@ -35,12 +35,13 @@ async def start(settings: KafkaSettings, transactional_id: str | None) -> AIOKaf
         compression_type=settings.compression,
         max_batch_size=BATCH_BYTES,
     )
+    starting = asyncio.create_task(producer.start())
     try:
         doing = f"start the producer {transactional_id}" if transactional_id else "start a producer"
         async with answering(doing, settings.request_s):
-            await producer.start()
+            await asyncio.shield(starting)
     except BaseException:
-        await stop(producer)
+        await ended(starting, producer.stop, partial(_give_up, producer))
         raise
     return producer
 
@@ -76,16 +77,15 @@ async def send(
 
 
 async def stop(producer: AIOKafkaProducer) -> None:
-    """End it within STOP_S each way, also when no broker answers any more."""
+    """End it, also when no broker answers any more."""
     _hear_all(producer)
-    with suppress(Exception):
-        async with asyncio.timeout(STOP_S):
-            await producer.stop()
-            return
-    for end in (producer._sender.close, producer.client.close):  # what a stop that was given up leaves running
-        with suppress(Exception):
-            async with asyncio.timeout(STOP_S):
-                await end()
+    await stopped(producer.stop, partial(_give_up, producer))
+
+
+async def _give_up(producer: AIOKafkaProducer) -> None:
+    """What a stop that has taken too long leaves running."""
+    await producer._sender.close()
+    await producer.client.close()
 
 
 def _hear_all(producer: AIOKafkaProducer) -> None:

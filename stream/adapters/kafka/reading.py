@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from stream.adapters.kafka.ending import ended
 from stream.adapters.kafka.errors import answering
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.core.errors import Misconfigured, Truncated, Unavailable
@@ -15,7 +16,6 @@ from stream.ports import DELTAS, Fetch, Record
 
 FETCH_BYTES = 4 * 1024 * 1024
 APPEND_TIME = 1
-STOP_S = 5.0
 STEP_S = 0.25
 """How often a snapshot looks whether only markers were left to read."""
 
@@ -32,21 +32,15 @@ async def started(settings: KafkaSettings, place: TopicPartition | None = None) 
         fetch_max_bytes=FETCH_BYTES,
         max_partition_fetch_bytes=FETCH_BYTES,
     )
+    starting = asyncio.create_task(consumer.start())
     try:
         async with answering("start a consumer", settings.request_s):
-            await consumer.start()
+            await asyncio.shield(starting)
         if place is not None:
             consumer.assign([place])
         yield consumer
     finally:
-        await stop(consumer)
-
-
-async def stop(consumer: AIOKafkaConsumer) -> None:
-    """End it within STOP_S, also when no broker answers any more."""
-    with suppress(Exception):
-        async with asyncio.timeout(STOP_S):
-            await consumer.stop()
+        await ended(starting, consumer.stop)
 
 
 class Reader:
@@ -92,10 +86,16 @@ class Reader:
 
 async def bounds(consumer: AIOKafkaConsumer, place: TopicPartition, request_s: float) -> tuple[int, int]:
     """(first offset kept, offset after the last committed record and its marker)."""
-    async with answering(f"read the offsets of {place.topic}/{place.partition}", request_s):
-        first = await consumer.beginning_offsets([place])
-        end = await consumer.end_offsets([place])
-    return first[place], end[place]
+    async with answering(f"read the first offset of {place.topic}/{place.partition}", request_s):
+        first: int = (await consumer.beginning_offsets([place]))[place]
+    return first, await end(consumer, place, request_s)
+
+
+async def end(consumer: AIOKafkaConsumer, place: TopicPartition, request_s: float) -> int:
+    """The offset after the last committed record and its marker."""
+    async with answering(f"read the end offset of {place.topic}/{place.partition}", request_s):
+        offset: int = (await consumer.end_offsets([place]))[place]
+    return offset
 
 
 async def snapshot(settings: KafkaSettings, place: TopicPartition) -> Mapping[bytes, bytes]:
@@ -103,10 +103,10 @@ async def snapshot(settings: KafkaSettings, place: TopicPartition) -> Mapping[by
     latest: dict[bytes, bytes] = {}
     loop = asyncio.get_running_loop()
     async with started(settings, place) as consumer:
-        first, end = await bounds(consumer, place, settings.request_s)
+        first, last = await bounds(consumer, place, settings.request_s)
         reader = Reader(consumer, place, first, settings.request_s)
         moved_at = loop.time()
-        while reader.next_offset < end:
+        while reader.next_offset < last:
             before = reader.next_offset
             fetch = await reader.fetch(STEP_S)
             for record in fetch.records:
@@ -117,7 +117,7 @@ async def snapshot(settings: KafkaSettings, place: TopicPartition) -> Mapping[by
             if fetch.next_offset > before:
                 moved_at = loop.time()
             elif loop.time() - moved_at > settings.request_s:
-                raise Unavailable(f"kafka: {place.topic}/{place.partition} stands still at offset {before} of {end}")
+                raise Unavailable(f"kafka: {place.topic}/{place.partition} stands still at offset {before} of {last}")
     return latest
 
 
