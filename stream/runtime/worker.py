@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -65,67 +66,100 @@ async def persist(role: Role, partition: int, serve: Serve, stop: asyncio.Event,
         await _wait(stop, wait_s)
 
 
-async def work(role: Role, assignments_of: Log, serve: Serve, stop: asyncio.Event, rng: random.Random) -> None:
+async def work(
+    role: Role,
+    assignments_of: Log,
+    serve: Serve,
+    stop: asyncio.Event,
+    rng: random.Random,
+    assigned: Callable[[Role, frozenset[int]], None] = lambda role, partitions: None,
+) -> None:
     """Serve whatever partitions the log assigns to this process in `role`, until `stop` or until all are done.
 
-    Raises what `assignments` raises, and what a partition cannot get over; then all others are told to end as well.
+    Whoever is assigned none waits for some.  `assigned` hears of each assignment, when what was taken away has ended.
+    At the end nothing more is taken on, all partitions end in order, and then only the assignments are given back:
+    nobody else takes over what is still being made durable.  Raises what `assignments` raises, and what a partition
+    cannot get over; then all others are told to end as well.
     """
-    running: dict[int, tuple[asyncio.Task[None], asyncio.Event]] = {}
-    leaving: list[asyncio.Task[None]] = []  # revoked and not yet ended
-
-    async def follow() -> None:
-        async for assigned in assignments_of.assignments(role):
-            for partition in running.keys() - assigned:
-                task, ended = running.pop(partition)
-                ended.set()
-                leaving.append(task)
-            await asyncio.gather(*map(_finish, leaving))
-            leaving.clear()
-            for partition in sorted(assigned - running.keys()):
-                ended = asyncio.Event()
-                task = asyncio.create_task(persist(role, partition, serve, ended, rng), name=f"{role}-{partition}")
-                running[partition] = (task, ended)
-            log.info("partitions.assigned", role=role, partitions=sorted(assigned))
-            changed.set()
-
-    changed = asyncio.Event()
-    follower = asyncio.create_task(follow(), name=f"{role}-assignments")
+    served = _Served(role, serve, rng, assigned)
+    follower = asyncio.create_task(served.follow(assignments_of), name=f"{role}-assignments")
     stopping = asyncio.create_task(stop.wait())
     try:
-        await _until_done(running, changed, follower, stopping)
+        await served.until_done(follower, stopping)
     finally:
-        follower.cancel()
         stopping.cancel()
-        for _, ended in running.values():
-            ended.set()
-        ending = [*leaving, *(task for task, _ in running.values())]
-        results = await asyncio.gather(*map(_finish, ending), return_exceptions=True)
-        errors = [error for error in results if error is not None]
+        errors = await served.end()
+        follower.cancel()
+        _, pending = await asyncio.wait({follower}, timeout=STOP_DEADLINE_S)
+        if pending:
+            log.warning("group.not_left", role=role, deadline_s=STOP_DEADLINE_S)
     if errors:
         raise errors[0]
 
 
-async def _until_done(
-    running: dict[int, tuple[asyncio.Task[None], asyncio.Event]],
-    changed: asyncio.Event,
-    follower: asyncio.Task[None],
-    stopping: asyncio.Task[bool],
-) -> None:
-    """Return when `stopping` is done or every partition has nothing more to do; raise what any of them raised."""
-    while not stopping.done():
-        tasks = [task for task, _ in running.values()]
-        for task in (*tasks, follower):
-            if task.done():
-                task.result()
-        if tasks and all(task.done() for task in tasks):
-            return
-        changed.clear()
-        change = asyncio.create_task(changed.wait())
-        pending = {task for task in (*tasks, follower) if not task.done()}
-        try:
-            await asyncio.wait({*pending, stopping, change}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            change.cancel()
+class _Served:
+    """The partitions of this process in one role."""
+
+    def __init__(
+        self, role: Role, serve: Serve, rng: random.Random, assigned: Callable[[Role, frozenset[int]], None]
+    ) -> None:
+        self._role, self._serve, self._random, self._assigned = role, serve, rng, assigned
+        self._running: dict[int, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._leaving: list[asyncio.Task[None]] = []  # revoked and not yet ended
+        self._changed = asyncio.Event()
+        self._ending = False
+
+    async def follow(self, log_: Log) -> None:
+        """Begin and end partitions as the log says; once all are ending, only go on being a member."""
+        async with aclosing(log_.assignments(self._role)) as assignments:
+            async for assigned in assignments:
+                if not self._ending:
+                    await self._let_go(assigned)
+                if not self._ending:
+                    self._take_on(assigned)
+
+    async def _let_go(self, assigned: frozenset[int]) -> None:
+        for partition in self._running.keys() - assigned:
+            task, ended = self._running.pop(partition)
+            ended.set()
+            self._leaving.append(task)
+        await asyncio.gather(*map(_finish, self._leaving))
+        self._leaving.clear()
+
+    def _take_on(self, assigned: frozenset[int]) -> None:
+        self._assigned(self._role, assigned)
+        for partition in sorted(assigned - self._running.keys()):
+            ended = asyncio.Event()
+            serving = persist(self._role, partition, self._serve, ended, self._random)
+            self._running[partition] = asyncio.create_task(serving, name=f"{self._role}-{partition}"), ended
+        log.info("partitions.assigned", role=self._role, partitions=sorted(assigned))
+        self._changed.set()
+
+    async def until_done(self, follower: asyncio.Task[None], stopping: asyncio.Task[bool]) -> None:
+        """Return when `stopping` is done or every partition has nothing more to do; raise what any of them raised."""
+        while not stopping.done():
+            tasks = [task for task, _ in self._running.values()]
+            for task in (*tasks, follower):
+                if task.done():
+                    task.result()
+            if tasks and not self._leaving and all(task.done() for task in tasks):
+                return
+            self._changed.clear()
+            change = asyncio.create_task(self._changed.wait())
+            pending = {task for task in (*tasks, follower) if not task.done()}
+            try:
+                await asyncio.wait({*pending, stopping, change}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                change.cancel()
+
+    async def end(self) -> list[BaseException]:
+        """Take nothing more on, and let all partitions end; what they raise."""
+        self._ending = True
+        for _, ended in self._running.values():
+            ended.set()
+        tasks = [*self._leaving, *(task for task, _ in self._running.values())]
+        results = await asyncio.gather(*map(_finish, tasks), return_exceptions=True)
+        return [error for error in results if error is not None]
 
 
 async def _finish(task: asyncio.Task[None]) -> None:

@@ -28,13 +28,18 @@ class Assigning(MemoryLog):
         super().__init__(clock, partitions=9)
         self.assigned: asyncio.Queue[set[int] | None] = asyncio.Queue()
         self.assigned.put_nowait(set(partitions))
+        self.left_at: float | None = None
+        """When the process gave its assignments back (s)."""
 
     async def assignments(self, role: Role) -> AsyncGenerator[frozenset[int], None]:
-        while True:
-            partitions = await self.assigned.get()
-            if partitions is None:
-                raise Unavailable("no group coordinator")
-            yield frozenset(partitions)
+        try:
+            while True:
+                partitions = await self.assigned.get()
+                if partitions is None:
+                    raise Unavailable("no group coordinator")
+                yield frozenset(partitions)
+        finally:
+            self.left_at = asyncio.get_running_loop().time()
 
 
 class Served:
@@ -141,7 +146,7 @@ def test_a_stop_waits_for_all() -> None:
 
 
 def test_a_stop_waits_for_what_was_just_taken_away() -> None:
-    """A partition that is on its way out when everything is to stop has the same time to end, and then is cut off."""
+    """A partition that is on its way out when everything is to stop keeps its time to end, and then is cut off."""
 
     async def main(clock: WarpClock) -> None:
         log, served = Assigning(clock, 1, 2, 3), Served()
@@ -152,7 +157,118 @@ def test_a_stop_waits_for_what_was_just_taken_away() -> None:
             await asyncio.sleep(5)
             stop.set()
             await task
-            assert served.happened[3:] == [(15, "-", 3), (17, "-", 1), (15 + round(STOP_DEADLINE_S), "-", 2)]
+            assert served.happened[3:] == [(15, "-", 3), (17, "-", 1), (10 + round(STOP_DEADLINE_S), "-", 2)]
+
+    warped(main)
+
+
+@pytest.mark.parametrize("reason", ["stop", "failure", "cancelled"])
+def test_assignments_are_given_back_last(reason: str) -> None:
+    """Others take over only what has ended: the group is left after the last partition, and before `work` returns."""
+
+    async def main(clock: WarpClock) -> None:
+        log, served = Assigning(clock, 1, 2), Served()
+        served.lingers_s[1] = 7
+        served.fails[2] = [10.0, Corrupt("damaged")] if reason == "failure" else []
+        async with working(log, served) as (task, stop):
+            await asyncio.sleep(10)
+            if reason == "stop":
+                stop.set()
+            elif reason == "cancelled":
+                task.cancel()
+            await asyncio.wait({task})
+            assert served.happened[2:] == [(10, "-", 2), (17, "-", 1)]
+            assert log.left_at is not None
+            assert round(log.left_at) == 17
+
+    warped(main)
+
+
+def test_nothing_is_taken_on_while_all_are_ending() -> None:
+    """What is assigned then is nobody's until the group is left; what is taken away ends anyway."""
+
+    async def main(clock: WarpClock) -> None:
+        log, served = Assigning(clock, 1, 2), Served()
+        served.lingers_s |= {1: 7, 2: 5}
+        async with working(log, served) as (task, stop):
+            await asyncio.sleep(10)
+            log.assigned.put_nowait({1, 3})  # 3 is to begin when 2 has ended
+            await asyncio.sleep(1)
+            stop.set()
+            await asyncio.sleep(1)
+            log.assigned.put_nowait({4})
+            await task
+            assert served.happened[2:] == [(15, "-", 2), (18, "-", 1)]
+            assert log.left_at is not None
+            assert round(log.left_at) == 18
+
+    warped(main)
+
+
+def test_who_has_no_partition_waits() -> None:
+    """From the start, or when all were taken away: neither is an end."""
+
+    async def main(clock: WarpClock) -> None:
+        log, served = Assigning(clock), Served()
+        async with working(log, served) as (task, _):
+            await asyncio.sleep(1000)
+            log.assigned.put_nowait({1})
+            await asyncio.sleep(1000)
+            log.assigned.put_nowait(set())
+            await asyncio.sleep(1000)
+            assert not task.done()
+            assert served.happened == [(1000, "+", 1), (2000, "-", 1)]
+
+    warped(main)
+
+
+def test_what_is_to_begin_is_not_forgotten() -> None:
+    """Partitions that have ended by themselves are not the end while others are about to begin."""
+
+    async def main(clock: WarpClock) -> None:
+        happened: list[tuple[int, int]] = []
+
+        async def serve(partition: int, stop: asyncio.Event) -> None:
+            if partition == 2:
+                await stop.wait()
+            await asyncio.sleep(5)
+            happened.append((round(asyncio.get_running_loop().time()), partition))
+
+        log = Assigning(clock, 1, 2)
+        async with working(log, serve) as (task, _):
+            await asyncio.sleep(10)
+            log.assigned.put_nowait({1, 3})
+            await task
+            assert happened == [(5, 1), (15, 2), (20, 3)]
+
+    warped(main)
+
+
+def test_assignments_are_told() -> None:
+    """Once what was taken away has ended, and before what is new begins."""
+
+    async def main(clock: WarpClock) -> None:
+        log, served = Assigning(clock, 1, 2), Served()
+        served.lingers_s[1] = 5
+        told: list[tuple[int, Role, frozenset[int], int]] = []
+
+        def assigned(role: Role, partitions: frozenset[int]) -> None:
+            told.append((round(asyncio.get_running_loop().time()), role, partitions, len(served.happened)))
+
+        stop = asyncio.Event()
+        task = asyncio.create_task(work("enforcer", log, served, stop, random.Random(1), assigned))
+        await asyncio.sleep(10)
+        log.assigned.put_nowait({2, 3})
+        await asyncio.sleep(10)
+        log.assigned.put_nowait(set())
+        await asyncio.sleep(10)
+        stop.set()
+        await task
+        assert told == [
+            (0, "enforcer", frozenset({1, 2}), 0),
+            (15, "enforcer", frozenset({2, 3}), 3),
+            (20, "enforcer", frozenset(), 6),
+        ]
 
     warped(main)
 
