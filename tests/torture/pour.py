@@ -16,12 +16,12 @@ from stream import wire
 from stream.adapters.clock import SystemClock
 from stream.adapters.sqlite import SqliteLog
 from stream.core.errors import Unavailable
-from stream.ports import DELTAS, Message
+from stream.ports import DELTAS, Log, Message
 from tests.torture.scene import BEGAN_MS, DAY_MS, MINUTE_MS
 
 T0 = BEGAN_MS - 60 * DAY_MS
-METERS = {f"meter/{number}": (("vpn",), ("hour",), ("vpn", "hour"))[number % 3] for number in range(4)}
-"""With their plans."""
+METERS = {f"meter/{number}": (("vpn",), ("hour",), ("vpn", "hour"))[number % 3] for number in range(6)}
+"""With their plans; each of four partitions has one at least."""
 ROUND_S = 0.05
 
 
@@ -49,10 +49,9 @@ def registrations() -> str:
     return "".join(f"{json.dumps(line)}\n" for line in lines)
 
 
-async def pour(path: Path, first: int) -> None:
+async def pour(log: Log, first: int, round_s: float = ROUND_S) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    log = await SqliteLog.open(path, clock=SystemClock(), poll_s=None)
     minute = first
     while not stop.is_set():
         start = T0 + minute * MINUTE_MS
@@ -61,11 +60,10 @@ async def pour(path: Path, first: int) -> None:
             await append(log, wire.partition_of(name, log.partitions), record)
         minute += 1
         print("minutes", minute, flush=True)
-        await asyncio.sleep(ROUND_S)
-    await log.close()
+        await asyncio.sleep(round_s)
 
 
-async def append(log: SqliteLog, partition: int, record: Message) -> None:
+async def append(log: Log, partition: int, record: Message) -> None:
     """Until the log has it: the disk may be full, or somebody may stand still in the midst of a commit."""
     while True:
         try:
@@ -76,8 +74,14 @@ async def append(log: SqliteLog, partition: int, record: Message) -> None:
             return
 
 
+async def _into_sqlite(path: Path, first: int) -> None:
+    log = await SqliteLog.open(path, clock=SystemClock(), poll_s=None)
+    await pour(log, first)
+    await log.close()
+
+
 def main() -> None:
     try:
-        asyncio.run(pour(Path(sys.argv[1]), int(sys.argv[2])))
+        asyncio.run(_into_sqlite(Path(sys.argv[1]), int(sys.argv[2])))
     except Unavailable as error:  # the log could not be opened
         sys.exit(str(error))

@@ -40,6 +40,8 @@ class Program:
         """Called with each line that it says."""
         self.excused_until_s: Callable[[], float] = lambda: -math.inf
         """One that was started before then (on the loop's clock) may end by itself instead of saying that it has."""
+        self.retry_s = RESTART_S
+        """How long it stays down when it has ended by itself."""
         self.faults: list[str] = []
         """What it must not do: end by itself, or show an error of ours."""
         self._recent: deque[str] = deque(maxlen=RECENT)
@@ -51,7 +53,7 @@ class Program:
             await self._may_start.wait()
             self._is_down.clear()
             await self._live()
-            await asyncio.sleep(RESTART_S)
+            await asyncio.sleep(RESTART_S if self._killed else self.retry_s)
 
     async def _live(self) -> None:
         loop = asyncio.get_running_loop()

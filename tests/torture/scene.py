@@ -23,8 +23,9 @@ DAY_MS = 86_400_000
 STEP_MS = MINUTE_MS
 SPEED = 60
 """A minute there is a second here, and so is a sampling step."""
-BEGAN_MS = round(datetime(2026, 10, 24, 23, 20, tzinfo=ZoneInfo(ZONE)).timestamp() * 1000)
-"""Soon it is midnight, and some time after it comes the hour that the clocks show twice."""
+BEGAN_MS = round(datetime(2025, 10, 25, 23, 20, tzinfo=ZoneInfo(ZONE)).timestamp() * 1000)
+"""Soon it is midnight, and some time after it comes the hour that the clocks show twice.  It is past:
+a real clock, such as that of brokers, is never behind."""
 
 VMS = 14
 GROUPS = ("vpn", "hour", "vpn", "both")
@@ -35,7 +36,7 @@ BUSY_BYTES = 900_000_000
 """In a step, at most: 120 Mbit/s."""
 
 CONFIGURATION = f"""\
-log: sqlite:disk/q.db
+LOG
 listen: off
 checkpoint: 1s
 platforms:
@@ -120,12 +121,12 @@ def quieten(world: World) -> None:
         world.script(machine.id, start, start + DAY_MS, 0, 0)
 
 
-def configure(folder: Path, url: str, token: str) -> None:
-    """The configuration that `run` finds."""
+def configure(folder: Path, url: str, token: str, log: str = "log: sqlite:disk/q.db") -> None:
+    """The configuration that `run` finds; `log` are its lines about the log."""
     secret = folder / "vm1.token"
     secret.touch(mode=0o600)
     secret.write_text(token)
-    (folder / "quota-stream.yaml").write_text(CONFIGURATION.replace("URL", url))
+    (folder / "quota-stream.yaml").write_text(CONFIGURATION.replace("URL", url).replace("LOG", log))
 
 
 class Disk:
