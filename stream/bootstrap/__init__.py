@@ -8,9 +8,10 @@ from __future__ import annotations
 from stream.bootstrap.logs import kafka_settings, open_log, own_log
 from stream.bootstrap.parts import Parts, client_secret, client_settings, make_match, make_platform
 from stream.bootstrap.process import run
-from stream.bootstrap.roles import collecting, comparison_records, drain, enforcing, tracking, work_together
+from stream.bootstrap.roles import ALL_ROLES, collecting, comparison_records, drain, enforcing, tracking, work_together
 
 __all__ = [
+    "ALL_ROLES",
     "Parts",
     "client_secret",
     "client_settings",

@@ -32,6 +32,8 @@ class Parts:
     metrics: Metrics
     platforms: Mapping[str, Platform] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
+    accept_loss: bool = False
+    """Trackers go on where the log begins, although it no longer has all that is to be counted."""
 
     def partition_of(self, service: str) -> int:
         return wire.partition_of(service, self.log.partitions)

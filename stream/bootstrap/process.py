@@ -14,7 +14,7 @@ from stream.adapters.clock import SystemClock
 from stream.adapters.sqlite import SqliteLog
 from stream.bootstrap.logs import own_log
 from stream.bootstrap.parts import Parts, client_secret, make_platform
-from stream.bootstrap.roles import ALL, drain, work_together
+from stream.bootstrap.roles import ALL_ROLES, drain, work_together
 from stream.config.model import Config
 from stream.core.errors import Misconfigured
 from stream.metrics import Metrics
@@ -27,14 +27,16 @@ log_ = structlog.get_logger()
 UNREADY_AFTER_S = 120.0
 
 
-async def run(config: Config, *, roles: Collection[Role] = ALL, drained: bool = False) -> None:
+async def run(
+    config: Config, *, roles: Collection[Role] = ALL_ROLES, drained: bool = False, accept_loss: bool = False
+) -> None:
     """These roles in this process until SIGTERM or SIGINT; `drained`: until what is in the log is worked off."""
     _check_roles(config, roles)
     clock = SystemClock()
     metrics = Metrics(clock)
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(own_log(config, clock))
-        parts = Parts(config=config, log=log, clock=clock, metrics=metrics)
+        parts = Parts(config=config, log=log, clock=clock, metrics=metrics, accept_loss=accept_loss)
         if isinstance(log, SqliteLog):
             metrics.measure_log(log.size_bytes)
         if drained:
@@ -51,7 +53,7 @@ async def run(config: Config, *, roles: Collection[Role] = ALL, drained: bool = 
 
 def _check_roles(config: Config, roles: Collection[Role]) -> None:
     """Raises Misconfigured for a role alone where it cannot be."""
-    if set(roles) == set(ALL):
+    if set(roles) == set(ALL_ROLES):
         return
     if config.log.kind != "kafka":
         raise Misconfigured(

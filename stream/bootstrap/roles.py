@@ -23,7 +23,7 @@ from stream.runtime.worker import work
 
 log_ = structlog.get_logger()
 
-ALL: tuple[Role, ...] = ("tracker", "collector", "enforcer")
+ALL_ROLES: tuple[Role, ...] = ("tracker", "collector", "enforcer")
 
 
 def tracking(parts: Parts, stop: asyncio.Event, until: Mapping[int, int] | None = None) -> Coroutine[Any, Any, None]:
@@ -95,12 +95,12 @@ async def bring_plans(parts: Parts) -> None:
         log_.info("plans.in_force", version=version, plans=list(parts.config.plans))
 
 
-async def work_together(parts: Parts, stop: asyncio.Event, roles: Collection[Role] = ALL) -> None:
+async def work_together(parts: Parts, stop: asyncio.Event, roles: Collection[Role] = ALL_ROLES) -> None:
     """These roles until `stop`; what one of them cannot get over ends all of them, and is raised.
 
     Who has all roles brings the plans as well; a tracker alone knows them from the log.
     """
-    if set(roles) == set(ALL):
+    if set(roles) == set(ALL_ROLES):
         await bring_plans(parts)
     listings = {name: Listings(platform) for name, platform in parts.platforms.items()}
     works = [tracking(parts, stop)] if "tracker" in roles else []
@@ -117,9 +117,9 @@ async def work_together(parts: Parts, stop: asyncio.Event, roles: Collection[Rol
         raise _first(errors) from errors
 
 
-async def drain(parts: Parts, roles: Collection[Role] = ALL) -> None:
+async def drain(parts: Parts, roles: Collection[Role] = ALL_ROLES) -> None:
     """Track what is in the log now, then return."""
-    if set(roles) == set(ALL):
+    if set(roles) == set(ALL_ROLES):
         await bring_plans(parts)
     ends = {number: (await parts.log.bounds(DELTAS, number))[1] for number in range(parts.log.partitions)}
     await tracking(parts, asyncio.Event(), ends)

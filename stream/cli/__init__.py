@@ -25,6 +25,9 @@ class Place(NamedTuple):
 
 COMMANDS = {
     "run": Place("running", "run_command", "Count traffic, decide, and set speeds."),
+    "collect": Place("running", "collect", "Read traffic from the platforms, on Kafka."),
+    "track": Place("running", "track", "Count traffic and decide, on Kafka."),
+    "enforce": Place("running", "enforce", "Set on the platforms what was decided, on Kafka."),
     "demo": Place("running", "demo", "Watch it work, faster than time, with an audit."),
     "init": Place("setup", "init", "Write a commented configuration to begin with."),
     "check": Place("setup", "check", "Find every mistake in the configuration."),
@@ -33,6 +36,7 @@ COMMANDS = {
     "status": Place("status", "status", "How everything is, on one screen."),
     "service": Place("service", "service", "Look at services, and correct what they are due."),
     "plans": Place("plans", "plans", "Bring the plans of the configuration into the log."),
+    "topics": Place("topics", "topics", "Make the topics on a Kafka cluster, and look after them."),
     "platform": Place("platforms", "platform", "Open the brake, give speeds back, settle originals."),
     "simulator": Place("simulator", "simulator", "Serve a VMmanager to try things on."),
     "backup": Place("backup", "backup", "Copy the log, also while it is in use."),

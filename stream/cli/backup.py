@@ -29,6 +29,8 @@ def backup(config: Config, target: Path) -> None:
     The copy is as of one instant and was checked when the command ends.  To restore: stop `run`, remove the log's file
     and the ones beside it that end in -wal and -shm, put the copy in its place, start `run`.
     """
+    if config.log.kind == "kafka":
+        raise Misconfigured(f"{config.file}: the brokers' replicas are the copies of a log on Kafka; see `replication`")
     if config.log.path is None:
         raise Misconfigured(f"{config.file}: a log in memory cannot be copied; write log: sqlite:quota-stream.db")
     with click.progressbar(length=1, label="copying", file=sys.stderr) as bar:

@@ -15,6 +15,9 @@ from stream.cli.text import printable
 LIBRARIES_LEVEL = logging.WARNING
 """Libraries are heard only when something is wrong."""
 
+CHATTY = "aiokafka"
+"""Warns of what is the usual course of things on a cluster: members that come and go, coordinators that move."""
+
 
 class StandardError(logging.Handler):
     """Writes to what standard error is at the time."""
@@ -46,6 +49,7 @@ def configure_logs(level: str, form: Literal["text", "json"] = "text") -> None:
     )
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(number, LIBRARIES_LEVEL), force=True)
+    logging.getLogger(CHATTY).setLevel(logging.ERROR if number > logging.DEBUG else number)
     logging.captureWarnings(capture=True)
 
 

@@ -59,7 +59,7 @@ async def known_of(log: Log, service: str) -> Known:
     """Raises Misconfigured if there is no such service."""
     partition, key = wire.partition_of(service, log.partitions), service.encode()
     state = await log.snapshot(STATE, partition)
-    view = restore(state, partition, partition_of(log)).tracker.service(service)
+    view = restore(state, partition, partition_of(log), log.partitions).tracker.service(service)
     if view is None:
         raise Misconfigured(f"{service}: no such service is registered; `quota-stream service list` shows them")
     compared = state.get(b"comparison/" + key)

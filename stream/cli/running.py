@@ -1,15 +1,42 @@
-"""`run` and `demo`: the whole line in one process."""
+"""`run`, `collect`, `track`, `enforce` and `demo`: what serves until it is told to stop."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 import click
 
 from stream import bootstrap
 from stream.cli.base import Command, Invocation, examples, pass_config, pass_invocation, run
 from stream.cli.logs import configure_logs
+from stream.config import fields
 from stream.config.model import Config
+from stream.config.units import Wrong
+from stream.ports import Role
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _listen(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Any]:
+    """What of the configuration the option replaces."""
+    try:
+        return {} if value is None else {"listen": fields.listen(value)}
+    except Wrong as wrong:
+        raise click.BadParameter(str(wrong)) from wrong
+
+
+listen_option = click.option(
+    "--listen", "replaced", callback=_listen, metavar="HOST:PORT|off",
+    help="Where metrics and health are served: another one for each process of a machine.  [default: as configured]",
+)  # fmt: skip
+drain_option = click.option("--drain", is_flag=True, help="Work off what is in the log, then exit.")
+accept_loss_option = click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Go on where the log begins, although it no longer has all that is to be counted.",
+)
 
 
 @click.command(
@@ -21,15 +48,66 @@ from stream.config.model import Config
         "quota-stream publish < deltas.jsonl && quota-stream run --drain && quota-stream tail quota.profile-changes",
     ),
 )
-@click.option("--drain", is_flag=True, help="Work off what is in the log, then exit; platforms are left alone.")
+@drain_option
+@accept_loss_option
+@listen_option
 @pass_config
-def run_command(config: Config, *, drain: bool) -> None:
+def run_command(config: Config, *, drain: bool, accept_loss: bool, replaced: dict[str, Any]) -> None:
     """Count traffic, decide, and set speeds.
 
-    One process does everything until SIGTERM or Ctrl-C.  Kill it at any time: it goes on where it was.  With
-    `shadow: true` in the configuration nothing is changed on a platform.
+    One process does everything until SIGTERM or Ctrl-C; with --drain platforms are left alone.  Kill it at any time: it
+    goes on where it was.  With `shadow: true` in the configuration nothing is changed on a platform.  On Kafka several
+    of them share the work, beside any number of `collect`, `track` and `enforce`.
     """
-    run(bootstrap.run(config, drained=drain))
+    _serve(config, bootstrap.ALL_ROLES, replaced, drained=drain, accept_loss=accept_loss)
+
+
+@click.command(
+    "collect",
+    cls=Command,
+    epilog=examples("quota-stream collect", "QUOTA_STREAM_INSTANCE_ID=collector-1 quota-stream collect --listen off"),
+)
+@listen_option
+@pass_config
+def collect(config: Config, *, replaced: dict[str, Any]) -> None:
+    """Read traffic from the platforms, on Kafka.
+
+    Any number of processes share the services; one that dies is replaced by the others within a session time-out.
+    """
+    _serve(config, ["collector"], replaced)
+
+
+@click.command(
+    "track",
+    cls=Command,
+    epilog=examples("quota-stream track", "quota-stream track --listen 127.0.0.1:9465", "quota-stream track --drain"),
+)
+@drain_option
+@accept_loss_option
+@listen_option
+@pass_config
+def track(config: Config, *, drain: bool, accept_loss: bool, replaced: dict[str, Any]) -> None:
+    """Count traffic and decide, on Kafka.
+
+    Any number of processes, up to that of partitions, share the partitions.  The plans are those in the log: `plans
+    apply` brings them there; a warning says when the configuration has others.
+    """
+    _serve(config, ["tracker"], replaced, drained=drain, accept_loss=accept_loss)
+
+
+@click.command("enforce", cls=Command, epilog=examples("quota-stream enforce", "quota-stream enforce --listen off"))
+@listen_option
+@pass_config
+def enforce(config: Config, *, replaced: dict[str, Any]) -> None:
+    """Set on the platforms what was decided, on Kafka.
+
+    Any number of processes share the services.  With `shadow: true` in the configuration nothing is changed.
+    """
+    _serve(config, ["enforcer"], replaced)
+
+
+def _serve(config: Config, roles: Collection[Role], replaced: dict[str, Any], **how: bool) -> None:
+    run(bootstrap.run(config.model_copy(update=replaced), roles=roles, **how))
 
 
 @click.command(

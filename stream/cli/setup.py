@@ -13,6 +13,7 @@ import click
 from stream.cli.base import Command, Invocation, examples, json_option, pass_invocation, print_json, run
 from stream.cli.text import printable
 from stream.cli.words import describe
+from stream.config.kafka import SECRET_KEYS
 from stream.config.load import load
 from stream.config.model import Config
 from stream.core.errors import Misconfigured
@@ -79,6 +80,7 @@ def unit(file: Path) -> str:
 def _secret_files(config: Config) -> list[Path]:
     """Those that systemd hands over: they lie beside the configuration and are found by name."""
     found = [platform.secret.file for platform in config.platforms.values()]
+    found += [file for key, file in config.kafka.files() if key in SECRET_KEYS]
     return [file for file in found if file is not None and file.parent == config.file.parent]
 
 
@@ -150,8 +152,15 @@ def summarize(config: Config) -> None:
             click.echo(printable(line))
     platforms = ", ".join(f"{name} ({platform.url})" for name, platform in config.platforms.items())
     click.echo(f"platforms: {platforms or 'none; traffic comes by `quota-stream publish`'}")
-    click.echo(f"log: {config.log}")
+    click.echo(f"log: {config.log}{_login(config)}")
     if config.platforms:
         says = "decisions are made and nothing is changed on a platform" if config.shadow else "limits are set for real"
         click.echo(f"shadow: {'on' if config.shadow else 'off'}; {says}")
     click.echo(f"{config.file.name} is correct")
+
+
+def _login(config: Config) -> str:
+    if config.log.kind != "kafka":
+        return ""
+    kafka = config.kafka
+    return f" ({kafka.protocol}{f' as {kafka.sasl_username}' if kafka.sasl_username else ''})"

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stream.adapters.clock import SystemClock
-from stream.bootstrap import open_log
+from stream.bootstrap import kafka_settings, open_log
 from stream.config.model import Config
 from stream.core.errors import QuotaStreamError
 from stream.ports import DELTAS, Clock
@@ -58,6 +58,8 @@ async def survey(
 
 async def _try_log(config: Config) -> Finding:
     """Open it if it is there; else see whether it could be made."""
+    if config.log.kind == "kafka":
+        return await _try_cluster(config)
     path = config.log.path
     if path is None:
         return Finding("log", "ok", "in memory: everything is forgotten when the process ends")
@@ -72,6 +74,20 @@ async def _try_log(config: Config) -> Finding:
     except QuotaStreamError as error:
         return Finding("log", "change", str(error))
     return Finding("log", "ok", f"{path} can be opened")
+
+
+async def _try_cluster(config: Config) -> Finding:
+    """Log in, and look at the topics."""
+    from stream.adapters.kafka.topics import verify  # it brings aiokafka, which no other log needs
+
+    try:
+        differences = await verify(kafka_settings(config))
+    except QuotaStreamError as error:
+        return Finding("log", "change", str(error))
+    if differences:
+        told = f"{config.log} answers, and of its topics {len(differences)} things should be different"
+        return Finding("log", "change", f"{told}: see `quota-stream topics verify`", list(map(str, differences)))
+    return Finding("log", "ok", f"{config.log} answers, and its topics are as they should be")
 
 
 @contextmanager

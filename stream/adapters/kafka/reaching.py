@@ -7,6 +7,7 @@ goes one layer below them.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -126,6 +127,6 @@ def _without(settings: KafkaSettings) -> str:
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # below 0: of looking up the name
     return str(error) or type(error).__name__
