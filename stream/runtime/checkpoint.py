@@ -1,14 +1,16 @@
 """What of a tracker is durable, and how: pages in two slots, an outbox, and one meta record that names them.
 
     quota.state, one partition         value
-    meta                               checkpoint number, next offset, where pages lie, outbox, tracker.meta(), digest
+    meta                               checkpoint number, number of partitions, next offset, where pages lie, outbox,
+                                       tracker.meta(), digest
     <page>/<a|b>/<part>                a page, cut below the record limit
     out/<n>                            a decision or warning that may not be published yet, as it is to be published
 
 A checkpoint writes each dirty page to the slot that the last meta does *not* name, then the new outbox entries, then
 meta, then the removal of published outbox entries.  Whatever prefix of that survives, the meta in the log names only
 what is whole: the former checkpoint's before meta, this one's after it.  Each of these records carries a digest of its
-content, so that a damaged one is refused.  Format 1 had none in meta and outbox; it is read all the same.
+content, so that a damaged one is refused.  Format 1 had none in meta and outbox, and early meta records of format 2
+did not name the number of partitions; they are read all the same.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from stream import wire
-from stream.core.errors import Corrupt
+from stream.core.errors import Corrupt, Misconfigured
 from stream.core.page import Page
 from stream.core.plan import Plan
 from stream.core.services import PAGE_ROWS
@@ -49,10 +51,12 @@ class Place(NamedTuple):
 
 
 class State:
-    """A tracker and what surrounds it in `quota.state`.  `stage` and `staged_is_durable` take turns."""
+    """A tracker and what surrounds it in `quota.state`, of a log of so many partitions.  `stage` and
+    `staged_is_durable` take turns."""
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Tracker, partitions: int) -> None:
         self.tracker = tracker
+        self.partitions = partitions
         self.checkpoint = 0
         self.places: dict[str, Place] = {}
         self.outbox: deque[Message] = deque()
@@ -109,6 +113,7 @@ class State:
             {
                 "version": FORMAT,
                 "checkpoint": number,
+                "partitions": self.partitions,
                 "next_offset": self.tracker.next_offset,
                 "pages": {key: list(place) for key, place in places.items()},
                 "outbox": [self.outbox_start, outbox_end],
@@ -117,14 +122,44 @@ class State:
         )
 
 
-def restore(snapshot: Mapping[bytes, bytes], partition: int, partition_of: Callable[[str], int]) -> State:
-    """The state that the snapshot's meta names, and exactly that.  Raises Corrupt if anything is missing or differs."""
+def restore(
+    snapshot: Mapping[bytes, bytes], partition: int, partition_of: Callable[[str], int], partitions: int
+) -> State:
+    """The state that the snapshot's meta names, and exactly that.
+
+    Raises Corrupt if anything is missing or differs, Misconfigured if it is the state of a log that had more or fewer
+    than `partitions`.
+    """
     with _named(partition):
         if META in snapshot:
-            return _restore(_meta_of(snapshot[META]), snapshot, partition, partition_of)
+            meta = _meta_of(snapshot[META])
+            _check_count(meta, partition, partitions)
+            return _restore(meta, snapshot, partition, partition_of, partitions)
         if any(SECOND.fullmatch(key) for key in snapshot):  # a torn first checkpoint leaves none of these
             raise Corrupt("pages of a later checkpoint but no meta record; restore a backup")
-        return State(Tracker(partition, partition_of))
+        return State(Tracker(partition, partition_of), partitions)
+
+
+async def check_partitions(log: Log) -> None:
+    """Raises Misconfigured if the state was made for a log of more or fewer partitions.
+
+    For every process, before anything else: who serves new partitions only would find no state there, and begin.
+    """
+    snapshot = await log.snapshot(STATE, 0)
+    with _named(0):
+        if META in snapshot:
+            _check_count(_meta_of(snapshot[META]), 0, log.partitions)
+
+
+def _check_count(meta: Mapping[str, Any], partition: int, partitions: int) -> None:
+    made_for = meta.get("partitions", partitions)
+    if made_for != partitions:
+        raise Misconfigured(
+            f"{STATE}/{partition}: the state was made for {made_for} partitions, and the log has {partitions}, so that "
+            "services would be counted in others than theirs; more or fewer partitions for a running installation are "
+            f"not supported yet: use the log with {made_for} partitions again, or begin anew with a log of its own "
+            "(on Kafka: another `topic_prefix` and `application`)"
+        )
 
 
 @contextmanager
@@ -139,13 +174,17 @@ def _named(partition: int) -> Iterator[None]:
 
 
 def _restore(
-    meta: Mapping[str, Any], snapshot: Mapping[bytes, bytes], partition: int, partition_of: Callable[[str], int]
+    meta: Mapping[str, Any],
+    snapshot: Mapping[bytes, bytes],
+    partition: int,
+    partition_of: Callable[[str], int],
+    partitions: int,
 ) -> State:
     places = {key: Place(*place) for key, place in meta["pages"].items()}
     if meta["tracker"]["rows"] > PAGE_ROWS * len(places):
         raise Corrupt(f"meta names {meta['tracker']['rows']} rows, which {len(places)} pages cannot hold")
     pages = (_page(snapshot, key, place) for key, place in places.items())
-    state = State(Tracker.restore(partition, partition_of, meta["tracker"], pages))
+    state = State(Tracker.restore(partition, partition_of, meta["tracker"], pages), partitions)
     if state.tracker.next_offset != meta["next_offset"]:
         raise Corrupt("meta disagrees with itself about the next offset")
     state.checkpoint, state.places = meta["checkpoint"], places
@@ -180,7 +219,7 @@ async def load_plans(log: Log, partition: int) -> Plans:
 
 async def load(log: Log, partition: int, partition_of: Callable[[str], int]) -> Tracker:
     """A tracker as of its last checkpoint, to look at: not owned, not to be applied to."""
-    return restore(await log.snapshot(STATE, partition), partition, partition_of).tracker
+    return restore(await log.snapshot(STATE, partition), partition, partition_of, log.partitions).tracker
 
 
 def sealed(meta: Mapping[str, Any]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 
 from stream import wire
+from stream.core.errors import Truncated
 from stream.core.model import MAX_AHEAD_MS, Decision, QuotaWarning
 from stream.core.plan import Plan
 from stream.core.tracker import Tracker
@@ -60,6 +61,8 @@ class TrackerSettings:
     max_ahead_ms: int = MAX_AHEAD_MS
     plans: Mapping[str, Plan] = field(default_factory=dict)
     """The configuration's, if it has any: when others come into force, a warning says so."""
+    accept_loss: bool = False
+    """Where the log has removed what was not counted yet, count on behind that instead of raising Truncated."""
 
 
 class TrackerObserver(Protocol):
@@ -146,6 +149,24 @@ class Partition:
             tracker.apply((), next_offset)
             self.due.note(decided=False)
 
+    def skip_lost(self, kept: tuple[int, int]) -> None:
+        """Go over what the log has removed too early, if that is accepted.  Raises Truncated."""
+        partition, next_offset, (first, end) = self._lease.partition, self._state.tracker.next_offset, kept
+        if next_offset > end:
+            raise Truncated(
+                f"{DELTAS}/{partition}: everything before offset {next_offset} is counted, and the log ends at {end}: "
+                "an older copy of the log, or another one, stands in its place; put the right one back"
+            )
+        if next_offset < first:
+            lost = f"offsets {next_offset} to {first - 1} were removed before they were counted"
+            if not self._settings.accept_loss:
+                raise Truncated(
+                    f"{DELTAS}/{partition}: {lost}; put a copy of the log back that has them, or start once with "
+                    f"`--accept-loss` to count on from offset {first} without them"
+                )
+            log_.warning("input.lost", partition=partition, first_lost=next_offset, last_lost=first - 1, cause=lost)
+            self.skip_to(first)
+
     def _compare_plans(self) -> None:
         tracker, configured = self._state.tracker, self._settings.plans
         if configured and list(tracker.plans.items()) != list(configured.items()):
@@ -207,16 +228,19 @@ async def own(
     """Own a partition until `stop` is set, or its input is applied up to the offset `until`; then checkpoint and leave.
 
     Raises Fenced when another owner took over, Unavailable or TimeoutError when the log does not answer: drop
-    everything and call it again.
+    everything and call it again.  Raises Truncated when input was removed before it was counted, unless
+    `settings.accept_loss`.
     """
     async with taken_over(log, "tracker", partition, deadline_s=settings.deadline_s) as lease:  # 1 fences the former
         async with asyncio.timeout(RESTORE_S):
             snapshot = await lease.snapshot(STATE)  # 2 meta, and exactly the pages that it names
-        state = restore(snapshot, partition, lambda service: wire.partition_of(service, log.partitions))
+        state = restore(snapshot, partition, lambda service: wire.partition_of(service, log.partitions), log.partitions)
         del snapshot
         observer.restored(partition, state.tracker)
         owned = Partition(log, lease, state, settings, observer)
         await owned.publish()  # 3 what was durable but perhaps not shown
+        async with asyncio.timeout(settings.deadline_s):
+            owned.skip_lost(await log.bounds(DELTAS, partition))
         async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s) as fetch:
             while not stop.is_set() and (until is None or state.tracker.next_offset < until):
                 fetched = await fetch(stop, owned.due.in_s)

@@ -75,7 +75,7 @@ def latest(state: dict[bytes, bytes], messages: Iterable[Message]) -> dict[bytes
 
 
 def restored(state: dict[bytes, bytes]) -> State:
-    return restore(state, 0, lambda service: 0)
+    return restore(state, 0, lambda service: 0, 1)
 
 
 # ---------------------------------------------------------------- lives

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import orjson
 import pytest
 
-from stream.core.errors import Corrupt
+from stream.adapters.clock import WarpClock, run_warped
+from stream.adapters.memory import MemoryLog
+from stream.core.errors import Corrupt, Misconfigured
 from stream.core.storing import plans_page
-from stream.ports import MAX_RECORD_BYTES, STATE
-from stream.runtime.checkpoint import META, OUT, sealed
+from stream.ports import DELTAS, MAX_RECORD_BYTES, STATE, Message
+from stream.runtime.checkpoint import META, OUT, check_partitions, load, sealed
+from stream.runtime.partition import own
 from stream.wire import decode_page, encode_page
-from tests.runtime.history import HOURLY, Append, history, record, registration, totals
-from tests.runtime.lives import Ran, audit, latest, lives, restored
+from tests.runtime.history import HOURLY, START_MS, Append, history, record, registration, totals
+from tests.runtime.lives import SETTINGS, Ran, Unseen, audit, latest, lives, restored
 from tests.runtime.watched import Torn
 
 Snapshot = dict[bytes, bytes]
@@ -200,3 +204,41 @@ def test_adjustments_are_remembered_in_pages_of_their_own() -> None:
     page, written = decode_page(ran().state[f"ids/0/{slot}/0".encode()])
     assert (parts, written) == (1, checkpoint)
     assert page.extras["ids"] == ["1", "2", "3", "4"]
+
+
+# ---------------------------------------------------------------- the number of partitions
+
+
+@pytest.mark.parametrize("has", [1, 3])
+def test_a_state_is_of_so_many_partitions(has: int) -> None:
+    """On a log with more or fewer nothing begins, neither where there is a state nor where there is none."""
+
+    async def main(clock: WarpClock) -> None:
+        former = MemoryLog(clock, partitions=2)
+        await former.append(DELTAS, 0, [record(registration(1, "hourly"))])
+        await own(former, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event(), until=1)
+        await check_partitions(former)
+        log = MemoryLog(clock, partitions=has)
+        await check_partitions(log)
+        await log.append(STATE, 0, [Message(*each) for each in (await former.snapshot(STATE, 0)).items()])
+        wrong = f"state was made for 2 partitions, and the log has {has}.*not supported yet"
+        with pytest.raises(Misconfigured, match=wrong):
+            await check_partitions(log)
+        with pytest.raises(Misconfigured, match=wrong):
+            await own(log, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event())
+        with pytest.raises(Misconfigured, match=wrong):
+            await load(log, 0, lambda service: 0)
+
+    run_warped(main, start_ms=START_MS)
+
+
+def test_an_early_state_does_not_say() -> None:
+    """It is taken for one of as many partitions as the log has; its next checkpoint says so."""
+    fields = meta(ran().state)
+    del fields["digest"]
+    assert fields.pop("partitions") == 1
+    early = ran().state | {META: sealed(fields)}
+    state = restored(early)
+    assert state.tracker.meta() == restored(ran().state).tracker.meta()
+    staged = {key: value for key, value, _ in state.stage([])}
+    assert orjson.loads(staged[META] or b"")["partitions"] == 1

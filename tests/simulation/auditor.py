@@ -210,7 +210,7 @@ class PartitionAuditor:
             self._accuse(f"the log goes up to {last}, and what is durable only to {self.next_offset}")
         self._require_all(waiting=self._waiting() if truncated else set())
         try:
-            tracker = restore(self._durable.records, self.number, self._partition_of).tracker
+            tracker = restore(self._durable.records, self.number, self._partition_of, self._partitions).tracker
         except Corrupt as error:
             self._accuse(f"nobody can restore what is durable: {error}")
             return
