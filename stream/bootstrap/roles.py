@@ -32,6 +32,7 @@ def tracking(parts: Parts, stop: asyncio.Event, until: Mapping[int, int] | None 
         checkpoint_every_s=parts.config.checkpoint / 1000,
         max_ahead_ms=parts.config.max_ahead,
         plans=parts.config.plans,
+        accept_loss=parts.accept_loss,
     )
 
     async def serve(number: int, ended: asyncio.Event) -> None:

@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 from aiokafka.admin import NewPartitions
 
-from stream.adapters.kafka.counting import administering, count_partitions
+from stream.adapters.kafka.counting import administering
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.settings import KafkaSettings
+from stream.adapters.kafka.topics import partition_counts
 from stream.core.errors import Fenced, Misconfigured, Unavailable
 from stream.ports import CHANGES, DELTAS, STATE, TOPICS, Message, Role
 from tests.adapters.world import DEADLINE_S, PARTITIONS, messages, read_all, values
@@ -241,5 +242,5 @@ async def test_a_number_that_changes(world: KafkaWorld, monkeypatch: pytest.Monk
 async def until_counted(settings: KafkaSettings, topic: str, count: int) -> None:
     """The brokers show so many partitions of a topic."""
     async with asyncio.timeout(DEADLINE_S):
-        while (await count_partitions(settings)).get(settings.topic(topic)) != count:
+        while (await partition_counts(settings)).get(settings.topic(topic)) != count:
             pass

@@ -10,9 +10,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from stream.adapters.kafka.counting import administering, count_partitions
+from stream.adapters.kafka.counting import administering
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.settings import KafkaSettings
+from stream.adapters.kafka.topics import partition_counts
 from stream.ports import COMPACTED, TOPICS
 from tests.adapters.world import DEADLINE_S, PARTITIONS, World
 
@@ -47,7 +48,7 @@ async def make_topics(settings: KafkaSettings, partitions: int = PARTITIONS) -> 
         ]  # fmt: skip
         await admin.create_topics(new)
     async with asyncio.timeout(DEADLINE_S):
-        while len(await count_partitions(settings)) < len(TOPICS):  # the broker learns of them a little later
+        while len(await partition_counts(settings)) < len(TOPICS):  # the broker learns of them a little later
             pass
 
 

@@ -197,7 +197,7 @@ def _difference(settings: KafkaSettings, name: str, setting: Setting, present: s
 
 
 async def _metadata(settings: KafkaSettings, broker: Broker) -> tuple[dict[str, Mapping[str, Any]], Mapping[str, Any]]:
-    """The topics that are there, by name; and all of the reply."""
+    """The topics that are there, by name and in our order; and all of the reply."""
     names = [settings.topic(topic) for topic in TOPICS]
     doing = "describe the topics"
     reply = await broker.ask(MetadataRequest(names, allow_auto_topic_creation=False), doing)
@@ -208,7 +208,7 @@ async def _metadata(settings: KafkaSettings, broker: Broker) -> tuple[dict[str, 
             there[each["topic"]] = each
         elif error is not kafka.UnknownTopicOrPartitionError:
             raise translated(error(each["topic"]), doing)
-    return there, reply
+    return {name: there[name] for name in names if name in there}, reply
 
 
 async def _topics(settings: KafkaSettings, broker: Broker) -> tuple[dict[str, Topic], int]:
