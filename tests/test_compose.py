@@ -20,29 +20,11 @@ from promql_parser import AggModifierType, AggregateExpr, BinaryExpr, Expr, Vect
 
 from stream.cli import cli
 from stream.config.load import load
+from tests.compose import COMPOSE, CONFIGURATION, ONCE, OUR_SERVICES, OURS, ROLES, ROOT, SECRETS, SERVICES, file
 from tests.test_metrics import documented_labels
 
-ROOT = Path(__file__).parent.parent
-COMPOSE = ROOT / "compose"
-CONFIGURATION = COMPOSE / "quota-stream.yaml"
-OURS = "quota-stream:local"
-SECRETS = "/run/secrets/"
-VARIABLE = re.compile(r"\$\{\w+:-(\d+)\}")
 DISCOVERED = {"up": {"job", "instance"}}
 """What Prometheus itself adds: this metric, and these labels to all others."""
-
-
-def file() -> dict[str, Any]:
-    """compose.yaml, with each variable at its default."""
-    found = yaml.safe_load(VARIABLE.sub(r"\1", (COMPOSE / "compose.yaml").read_text()))
-    assert isinstance(found, dict)
-    return found
-
-
-SERVICES: Mapping[str, dict[str, Any]] = file()["services"]
-OUR_SERVICES = [name for name, service in SERVICES.items() if service["image"] == OURS]
-ROLES = {"collector": "collect", "tracker": "track", "enforcer": "enforce"}
-ONCE = ("topics", "plans")
 
 
 def waits(service: Mapping[str, Any]) -> dict[str, str]:
