@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from stream import __version__
 from stream.core.model import Decision, QuotaWarning
 from stream.core.tracker import Tracker
-from stream.ports import Clock
+from stream.ports import Clock, Role
 from stream.runtime.comparison import Comparison
 from stream.runtime.source import Cycle
 
@@ -30,7 +31,9 @@ class TrackerMetrics:
         self._clock = clock
         self.trackers: dict[int, Tracker] = {}
         """Those of this process, by partition: to look at."""
-        self._restored = asyncio.Event()
+        self._assigned: frozenset[int] | None = None
+        self._news = asyncio.Event()
+        """Something was assigned or restored."""
         self._counted: dict[tuple[int, str], int] = {}
         self._undurable: dict[int, tuple[int, int]] = {}
         """By partition: since when (ms) something that was counted is not durable, and up to which offset it was."""
@@ -84,9 +87,18 @@ class TrackerMetrics:
 
     # ------------------------------------------------ the tracker's observer
 
+    def assigned(self, partitions: frozenset[int]) -> None:
+        self._assigned = partitions
+        for partition in self.trackers.keys() - partitions:
+            del self.trackers[partition]
+            self._undurable.pop(partition, None)
+            with suppress(KeyError):  # nothing was applied here
+                self._lag_seconds.remove(str(partition))
+        self._news.set()
+
     def restored(self, partition: int, tracker: Tracker) -> None:
         self.trackers[partition] = tracker
-        self._restored.set()
+        self._news.set()
         _, offset = self._undurable.get(partition, (0, 0))
         if tracker.next_offset >= offset:  # otherwise the same waits again, for as long as it has waited already
             self._undurable.pop(partition, None)
@@ -136,16 +148,23 @@ class TrackerMetrics:
         for source, end in ends.items():
             self._source_age.labels(source).set(max(0, self._clock.now() - end) / 1000)
 
-    async def all_restored(self, partitions: int) -> None:
-        """Return once that many partitions have been taken over."""
-        while len(self.trackers) < partitions:
-            self._restored.clear()
-            await self._restored.wait()
+    async def all_restored(self) -> None:
+        """Return once it is known what this process is to serve, and all of that, be it nothing, is taken over."""
+        while self._missing() is None or self._missing():
+            self._news.clear()
+            await self._news.wait()
+
+    def _missing(self) -> list[int] | None:
+        """The assigned partitions that are not taken over yet; None until any assignment is known."""
+        return None if self._assigned is None else sorted(self._assigned - self.trackers.keys())
 
     def problems(self, unready_after_s: float) -> dict[str, str]:
         """What is not ready, in words."""
-        if not self.trackers:
-            return {"tracker": "no partition has been taken over yet"}
+        missing = self._missing()
+        if missing is None:
+            return {"tracker": "it is not known yet which partitions are to be served here"}
+        if missing:
+            return {"tracker": f"not taken over yet: partitions {', '.join(map(str, missing))}"}
         age_s = self._checkpoint_age_s()
         if age_s > unready_after_s:
             return {"tracker": f"what was counted {age_s:.0f} s ago is not durable yet"}
@@ -209,6 +228,11 @@ class CollectionMetrics:
             registry=registry,
         )
         self._month_differences: dict[tuple[str, int], dict[str, int]] = {}
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        for platform, partition in [place for place in self._month_differences if place[1] not in partitions]:
+            del self._month_differences[platform, partition]
+            self._month_difference.remove(platform, str(partition))
 
     def published(self, platform: str, deltas: int) -> None:
         self._published.labels(platform).inc(deltas)
@@ -292,6 +316,11 @@ class EnforcementMetrics:
         )
         self._by_partition: dict[str, dict[int, dict[str, int]]] = {}
 
+    def assigned(self, partitions: frozenset[int]) -> None:
+        for platform, known in self._by_partition.items():
+            for partition in known.keys() - partitions:
+                self.standing(platform, partition, {})
+
     def enforced(self, platform: str, result: str) -> None:
         self._results.labels(platform, result).inc()
 
@@ -343,7 +372,24 @@ class Metrics:
         self.collection = CollectionMetrics(self.registry, clock)
         self.enforcement = EnforcementMetrics(self.registry)
         self.platforms = PlatformMetrics(self.registry)
+        self._assigned = Gauge(
+            "quota_stream_assigned_partitions",
+            "How many partitions this process is to serve in each of its roles.",
+            ["role"],
+            registry=self.registry,
+        )
         self._log_bytes = Gauge("quota_stream_log_bytes", "Size of the embedded log's file.", registry=self.registry)
+
+    def assigned(self, role: Role, partitions: frozenset[int]) -> None:
+        """What the process serves in this role from now on; what it does not serve any more has ended."""
+        self._assigned.labels(role).set(len(partitions))
+        match role:
+            case "tracker":
+                self.tracker.assigned(partitions)
+            case "collector":
+                self.collection.assigned(partitions)
+            case "enforcer":
+                self.enforcement.assigned(partitions)
 
     def refresh(self) -> None:
         """Called before each scrape."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from stream.core.model import Decision, Position, QuotaWarning, Watermark
 from stream.core.speed import ORIGINAL
 from stream.core.tracker import Tracker
 from stream.metrics import Metrics
+from stream.ports import Role
 from stream.runtime.comparison import Comparison
 from stream.runtime.source import Cycle
 
 README = Path(__file__).parent.parent / "README.md"
 SUFFIXES = {"counter": "_total", "info": "_info"}
 UNITS = ("_seconds", "_bytes", "_total", "_info")
-COUNTS = {"quota_stream_services", "quota_stream_platform_services", "quota_stream_enforcement_troubled_services"}
+COUNTS = {"quota_stream_services", "quota_stream_platform_services", "quota_stream_enforcement_troubled_services"} | {
+    "quota_stream_assigned_partitions"
+}
 STATES = {"quota_stream_collector_alarm", "quota_stream_platform_breaker", "quota_stream_brake_engaged"}
 
 
@@ -43,6 +47,7 @@ def busy() -> Metrics:
     """Metrics of a process to which everything has happened once."""
     metrics = Metrics(Clock())
     tracker = Tracker(0, lambda _: 0)
+    metrics.assigned("tracker", frozenset({0}))
     metrics.tracker.restored(0, tracker)
     tracker.apply([Watermark(Position(0), 5, "vm1"), Watermark(Position(1), 5, "vm1")], 2)
     metrics.tracker.applied(0, tracker, 1_764_547_100_000)
@@ -132,8 +137,8 @@ def test_what_waits_long_for_its_checkpoint_makes_unready(age_ms: int, ready: bo
     """Silence is no illness; counted input that does not become durable is."""
     clock = Clock()
     metrics = Metrics(clock)
-    assert metrics.tracker.problems(120) == {"tracker": "no partition has been taken over yet"}
     tracker = Tracker(0, lambda _: 0)
+    metrics.assigned("tracker", frozenset({0}))
     metrics.tracker.restored(0, tracker)
     assert metrics.tracker.problems(120) == {}
     metrics.tracker.applied(0, tracker, clock.now())
@@ -141,3 +146,60 @@ def test_what_waits_long_for_its_checkpoint_makes_unready(age_ms: int, ready: bo
     assert (metrics.tracker.problems(120) == {}) == ready
     metrics.tracker.checkpointed(0, 0.01, 1)
     assert metrics.tracker.problems(120) == {}
+
+
+async def test_a_process_is_ready_when_it_serves_its_share() -> None:
+    """Which it has to know, and which may be nothing; partitions of others are not waited for."""
+    metrics = Metrics(Clock())
+    ready = asyncio.create_task(metrics.tracker.all_restored())
+
+    async def is_ready() -> bool:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return ready.done()
+
+    assert metrics.tracker.problems(120) == {"tracker": "it is not known yet which partitions are to be served here"}
+    metrics.tracker.restored(7, Tracker(7, lambda _: 7))
+    assert not await is_ready()
+    metrics.assigned("enforcer", frozenset())
+    metrics.assigned("tracker", frozenset({1, 2, 7}))
+    assert metrics.tracker.problems(120) == {"tracker": "not taken over yet: partitions 1, 2"}
+    metrics.tracker.restored(1, Tracker(1, lambda _: 1))
+    assert not await is_ready()
+    metrics.tracker.restored(2, Tracker(2, lambda _: 2))
+    assert await is_ready()
+    assert metrics.tracker.problems(120) == {}
+    without = Metrics(Clock())
+    without.assigned("tracker", frozenset())
+    await without.tracker.all_restored()
+    assert without.tracker.problems(120) == {}
+
+
+def test_what_others_serve_is_theirs_to_measure() -> None:
+    """A partition that went away takes its services, its age, its troubles and its differences along."""
+    metrics = busy()
+    tracker = Tracker(0, lambda _: 0)
+    for partition in (0, 1):
+        metrics.tracker.restored(partition, tracker)
+        metrics.tracker.applied(partition, tracker, 5)
+        metrics.collection.compared("vm1", partition, [Comparison("vm1/101", 0, 1, 5, 5, 6, 6)])
+        metrics.enforcement.standing("vm1", partition, {"braked": 2, "drifted": 1})
+    roles: tuple[Role, ...] = ("tracker", "collector", "enforcer")
+    for role in roles:
+        metrics.assigned(role, frozenset({0, 1}))
+        metrics.assigned(role, frozenset({1}))
+        assert metrics.registry.get_sample_value("quota_stream_assigned_partitions", {"role": role}) == 1
+    assert list(metrics.tracker.trackers) == [1]
+    metrics.tracker.checkpointed(1, 0.1, 1)
+
+    def sample(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"quota_stream_{name}", labels)
+
+    assert sample("checkpoint_age_seconds") == 0
+    assert sample("input_lag_seconds", partition="0") is None
+    assert sample("input_lag_seconds", partition="1") is not None
+    assert sample("month_difference_bytes", platform="vm1", partition="0") is None
+    assert sample("month_difference_bytes", platform="vm1", partition="1") is not None
+    assert sample("enforcement_troubled_services", platform="vm1", trouble="drifted") == 1
+    metrics.assigned("enforcer", frozenset())
+    assert sample("brake_engaged", platform="vm1") == 0

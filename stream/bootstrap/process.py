@@ -94,9 +94,9 @@ async def _run(parts: Parts, roles: Collection[Role]) -> None:
 
 
 async def _announce(parts: Parts, roles: Collection[Role]) -> None:
-    """Say that it is ready; a tracker is when every partition is restored."""
+    """Say that it is ready; a tracker is when every partition that is assigned to it is restored."""
     if "tracker" in roles:
-        await parts.metrics.tracker.all_restored(parts.log.partitions)
+        await parts.metrics.tracker.all_restored()
     systemd.notify("READY=1")
     shadow = parts.config.shadow
     log_.info("started", platforms=list(parts.platforms), partitions=parts.log.partitions, shadow=shadow)

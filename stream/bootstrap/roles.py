@@ -14,7 +14,7 @@ from stream.core.speed import Speed
 from stream.core.view import Counted
 from stream.ports import DELTAS, STATE, Message, Role
 from stream.runtime import partition, plans
-from stream.runtime.checkpoint import load
+from stream.runtime.checkpoint import check_partitions, load
 from stream.runtime.collector import Collector
 from stream.runtime.comparison import Comparison
 from stream.runtime.enforcer import Enforcer
@@ -39,7 +39,7 @@ def tracking(parts: Parts, stop: asyncio.Event, until: Mapping[int, int] | None 
         end = None if until is None else until[number]
         await partition.own(parts.log, number, settings=settings, observer=parts.metrics.tracker, stop=ended, until=end)
 
-    return work("tracker", parts.log, serve, stop, parts.random)
+    return work("tracker", parts.log, serve, stop, parts.random, parts.metrics.assigned)
 
 
 def collecting(parts: Parts, listings: Mapping[str, Listings], stop: asyncio.Event) -> Coroutine[Any, Any, None]:
@@ -60,6 +60,7 @@ def collecting(parts: Parts, listings: Mapping[str, Listings], stop: asyncio.Eve
         rng=parts.random,
         observer=parts.metrics.collection,
         report=report,
+        assigned=parts.metrics.assigned,
     )
     return collector.run(stop)
 
@@ -78,7 +79,12 @@ def enforcing(parts: Parts, listings: Mapping[str, Listings], stop: asyncio.Even
         rng=parts.random,
         observer=parts.metrics.enforcement,
     )
-    return work("enforcer", parts.log, enforcer.serve, stop, parts.random)
+
+    def assigned(role: Role, partitions: frozenset[int]) -> None:
+        enforcer.assigned(partitions)
+        parts.metrics.assigned(role, partitions)
+
+    return work("enforcer", parts.log, enforcer.serve, stop, parts.random, assigned)
 
 
 def comparison_records(compared: Sequence[Comparison], gone: Sequence[str]) -> list[Message]:
@@ -101,6 +107,7 @@ async def work_together(parts: Parts, stop: asyncio.Event, roles: Collection[Rol
 
     Who has all roles brings the plans as well; a tracker alone knows them from the log.
     """
+    await check_partitions(parts.log)
     if set(roles) == set(ALL_ROLES):
         await bring_plans(parts)
     listings = {name: Listings(platform) for name, platform in parts.platforms.items()}
@@ -120,6 +127,7 @@ async def work_together(parts: Parts, stop: asyncio.Event, roles: Collection[Rol
 
 async def drain(parts: Parts, roles: Collection[Role] = ALL_ROLES) -> None:
     """Track what is in the log now, then return."""
+    await check_partitions(parts.log)
     if set(roles) == set(ALL_ROLES):
         await bring_plans(parts)
     ends = {number: (await parts.log.bounds(DELTAS, number))[1] for number in range(parts.log.partitions)}

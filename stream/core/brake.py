@@ -23,11 +23,19 @@ class BrakeRule:
 
 
 class Brake:
-    """One platform's.  Once it holds it goes on holding until it is opened by hand."""
+    """One platform's, in one process.  Once it holds it goes on holding until it is opened by hand.
+
+    Several processes share a platform as they share the partitions, and nobody counts over all of them: each may slow
+    as large a part of the limit as it serves of the partitions.  Together that is no more than the limit, and one more
+    for each process whose part is less than one; and no more than what was allowed before and after it while
+    partitions go from one to another.  What was slowed counts where its partition is: see `remember` and `forget`.
+    """
 
     def __init__(self, rule: BrakeRule) -> None:
         self._rule = rule
         self._slowed: dict[str, int] = {}
+        self.share = (1, 1)
+        """How many of how many partitions are served here."""
         self.holds = False
         self.open_until = 0
         """Before this instant (ms) it lets everything pass."""
@@ -48,13 +56,23 @@ class Brake:
         self._slowed = {known: at for known, at in self._slowed.items() if at > after}
         if service in self._slowed:
             return True
-        self.holds = self.holds or len(self._slowed) >= self._rule.limit(population)
+        self.holds = self.holds or len(self._slowed) >= self._limit(population)
         if not self.holds:
             self._slowed[service] = now
         return not self.holds
 
+    def _limit(self, population: int) -> int:
+        """This process's share of it, rounded down, but at least 1 of a limit that is not 0."""
+        limit, (served, partitions) = self._rule.limit(population), self.share
+        return min(limit, max(1, limit * served // partitions))
+
+    def forget(self, service: str) -> None:
+        """The service is somebody else's now, who remembers it."""
+        self._slowed.pop(service, None)
+        self.waiting.discard(service)
+
     def remember(self, service: str, at: int | None) -> None:
-        """The service was last slowed at `at`, before a restart."""
+        """The service was last slowed at `at`, before a restart or by another process."""
         if at is not None and at >= self.open_until:
             self._slowed[service] = max(at, self._slowed.get(service, at))
 

@@ -21,7 +21,7 @@ from stream.runtime.comparison import Comparison, MonthSums, Noted
 from stream.runtime.poller import Poller
 from stream.runtime.publisher import Publisher
 from stream.runtime.source import PollerObserver, Source
-from stream.runtime.worker import work
+from stream.runtime.worker import Assigned, unheard, work
 
 log = structlog.get_logger()
 
@@ -57,6 +57,7 @@ class Collector:
         rng: random.Random,
         observer: CollectorObserver,
         report: Report | None = None,
+        assigned: Assigned = unheard,
     ) -> None:
         self._log = publishes_to
         self._known = known
@@ -64,6 +65,7 @@ class Collector:
         self._random = rng
         self._observer = observer
         self._report = report
+        self._assigned = assigned
         self.pollers = [
             Poller(
                 source,
@@ -78,7 +80,8 @@ class Collector:
     async def run(self, stop: asyncio.Event) -> None:
         """Collect until `stop` is set.  Raises Corrupt and the like; whatever can pass is waited for."""
         polling = [asyncio.create_task(poller.run(), name=f"poller-{poller.name}") for poller in self.pollers]
-        serving = asyncio.create_task(work("collector", self._log, self.serve, stop, self._random))
+        served = work("collector", self._log, self.serve, stop, self._random, self._assigned)
+        serving = asyncio.create_task(served)
         try:
             done, _ = await asyncio.wait([serving, *polling], return_when=asyncio.FIRST_COMPLETED)
             for task in done:

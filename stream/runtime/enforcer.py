@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TypeAlias
 
 from stream.core.enforcement import Due
@@ -45,6 +45,11 @@ class Enforcer:
         self._log, self._due = log, due
         self._sites = {site.name: site for site in sites}
         self._clock, self._random, self._observer = clock, rng, observer
+
+    def assigned(self, partitions: Collection[int]) -> None:
+        """Which partitions this process serves from now on: its share of each platform's brake."""
+        for site in self._sites.values():
+            site.brake.share = (len(partitions), self._log.partitions)
 
     async def serve(self, partition: int, stop: asyncio.Event) -> None:
         """Own a partition until `stop` is set.

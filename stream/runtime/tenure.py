@@ -85,6 +85,9 @@ class Tenure:
                     task.cancel()
         except BaseExceptionGroup as errors:
             raise _gravest(errors) from errors
+        finally:
+            for service in self._services.values():
+                service.site.brake.forget(service.name)
 
     # ------------------------------------------------ decisions and controls
 

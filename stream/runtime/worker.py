@@ -19,7 +19,14 @@ log = structlog.get_logger()
 Serve: TypeAlias = Callable[[int, asyncio.Event], Awaitable[None]]
 """Serve one partition until the event is set; returns early when there is nothing more to do."""
 
+Assigned: TypeAlias = Callable[[Role, frozenset[int]], None]
+"""Hears which partitions this process serves in a role, each time that changes."""
+
 STOP_DEADLINE_S = 20.0
+
+
+def unheard(role: Role, partitions: frozenset[int]) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,7 +79,7 @@ async def work(
     serve: Serve,
     stop: asyncio.Event,
     rng: random.Random,
-    assigned: Callable[[Role, frozenset[int]], None] = lambda role, partitions: None,
+    assigned: Assigned = unheard,
 ) -> None:
     """Serve whatever partitions the log assigns to this process in `role`, until `stop` or until all are done.
 
@@ -100,9 +107,7 @@ async def work(
 class _Served:
     """The partitions of this process in one role."""
 
-    def __init__(
-        self, role: Role, serve: Serve, rng: random.Random, assigned: Callable[[Role, frozenset[int]], None]
-    ) -> None:
+    def __init__(self, role: Role, serve: Serve, rng: random.Random, assigned: Assigned) -> None:
         self._role, self._serve, self._random, self._assigned = role, serve, rng, assigned
         self._running: dict[int, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._leaving: list[asyncio.Task[None]] = []  # revoked and not yet ended

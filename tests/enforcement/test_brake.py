@@ -63,6 +63,43 @@ def test_it_remembers_over_a_restart() -> None:
     assert admitted(opened, 50, population=10, now=30 * MINUTE_MS, name="later") == 5
 
 
+@pytest.mark.parametrize(
+    ("partitions", "served", "shares"),
+    [(8, [8], [10]), (8, [4, 4], [5, 5]), (12, [5, 4, 3], [4, 3, 2]), (40, [38, 1, 1, 0], [9, 1, 1, 1])],
+)
+def test_processes_share_the_limit(partitions: int, served: list[int], shares: list[int]) -> None:
+    """As they share the partitions: together no more than the limit, but for those whose part is less than one."""
+    for own, share in zip(served, shares, strict=True):
+        brake = Brake(BrakeRule())
+        brake.share = (own, partitions)
+        assert admitted(brake, 50, population=100, now=0) == share
+    rounded_up = sum(10 * own < partitions for own in served)
+    assert sum(shares) <= 10 + rounded_up
+
+
+def test_a_limit_of_none_is_shared_as_none() -> None:
+    """Where nothing may be slowed, no process may slow anything."""
+    brake = Brake(BrakeRule(percent=0, at_least=0))
+    brake.share = (1, 4)
+    assert admitted(brake, 5, population=100, now=0) == 0
+
+
+def test_what_was_slowed_goes_where_its_partition_goes() -> None:
+    """Who gives a service away counts it no more, and who gets it does."""
+    giver, taker = Brake(BrakeRule()), Brake(BrakeRule())
+    assert admitted(giver, 10, population=100, now=0) == 10
+    giver.share = taker.share = (1, 2)
+    for number in range(5, 10):
+        giver.forget(f"vm1/{number}")
+        taker.remember(f"vm1/{number}", 0)
+    later = 10 * MINUTE_MS - 1
+    assert [admitted(each, 1, population=100, now=later, name="late") for each in (giver, taker)] == [0, 0]
+    fresh = Brake(BrakeRule())
+    fresh.remember("vm1/1", 0)
+    fresh.share = (1, 2)
+    assert admitted(fresh, 9, population=100, now=later, name="late") == 4
+
+
 @pytest.mark.parametrize("wrong", [{"percent": 101}, {"percent": -1}, {"at_least": -1}, {"within_ms": 0}])
 def test_an_impossible_rule_is_refused(wrong: dict[str, int]) -> None:
     """Policy validates itself."""

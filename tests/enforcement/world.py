@@ -18,7 +18,7 @@ from stream.core.enforced import Enforcement
 from stream.core.errors import Unavailable
 from stream.core.model import Decision, Position, Reason
 from stream.core.speed import ORIGINAL, Speed
-from stream.ports import CHANGES, ENFORCEMENTS, Clock, Fetch, Message, Platform
+from stream.ports import CHANGES, ENFORCEMENTS, Clock, Fetch, Message, Platform, Role
 from stream.runtime.enforcer import Enforcer
 from stream.runtime.ledger import read
 from stream.runtime.listings import Listings
@@ -194,8 +194,12 @@ class World:
     def start(self, platform: Platform | None = None) -> None:
         """A new process that enforces."""
         stop = asyncio.Event()
-        serve = self._enforcer(platform or self.platform).serve
-        task = asyncio.create_task(work("enforcer", self.log, serve, stop, random.Random(3)))
+        enforcer = self._enforcer(platform or self.platform)
+
+        def assigned(role: Role, partitions: frozenset[int]) -> None:
+            enforcer.assigned(partitions)
+
+        task = asyncio.create_task(work("enforcer", self.log, enforcer.serve, stop, random.Random(3), assigned))
         self._running.append((task, stop))
 
     def site(self, platform: Platform) -> Site:

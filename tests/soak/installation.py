@@ -55,7 +55,7 @@ class Installation:
         )  # fmt: skip
         self._roles = asyncio.create_task(work_together(parts, self._stop))
         async with asyncio.timeout(CATCHING_UP_S):
-            await self.metrics.tracker.all_restored(self.log.partitions)
+            await self.metrics.tracker.all_restored()
             trackers = self.metrics.tracker.trackers
             while any(trackers[number].next_offset < end for number, end in enumerate(ends)):
                 await self.sleep(LOOK_S)
