@@ -2,41 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 import numpy as np
+import orjson
 
+from stream.core.errors import Rejected
 from stream.core.model import Deltas, Event, Record
 from stream.wire.columns import Elements, array
 from stream.wire.documents import refused
 from stream.wire.fields import flag
 
+Element: TypeAlias = tuple[Any, Any, Any, Any, Any]
+"""service, start, end, in, out: whatever JSON holds."""
+
+_ELEMENT = itemgetter("service", "start", "end", "in", "out")
+_KEYS = 5
+_MOST_BYTES = 1024
+
+
+def plain(records: Sequence[Record]) -> list[Element] | None:
+    """Of records that are single deltas and say nothing but the five things of which each consists; else None.
+
+    That is what foreign publishers send by the million, so it is looked for in many records at once.
+    """
+    values = [record.value or b"" for record in records]
+    if max(map(len, values)) > _MOST_BYTES:
+        return None
+    try:
+        documents = list(map(orjson.loads, values))
+        elements = list(map(_ELEMENT, documents))
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    # each key is followed by a colon: more colons than keys may be a key that stands twice
+    alike = set(map(len, documents)) == {_KEYS} == {value.count(b":") for value in values}
+    return elements if alike else None
+
 
 class Singles:
     """The run of single deltas that is being gathered; each run is of one kind, backfill or not."""
 
-    def __init__(self, events: list[Event]) -> None:
+    def __init__(self, events: list[Event], max_ahead_ms: int) -> None:
         """What is gathered goes to the end of `events`."""
         self._events = events
-        self._elements: list[tuple[Any, Any, Any, Any, Any, int]] = []
+        self._max_ahead_ms = max_ahead_ms
+        self._elements: list[Element] = []
         self._records: list[Record] = []
         self._backfill = False
 
-    def add(self, record: Record, document: dict[str, Any], latest: int) -> None:
+    def add(self, record: Record, document: dict[str, Any]) -> None:
         """One more.  Raises Rejected."""
-        backfill = flag(document, "backfill")
+        get = document.get
+        element = (get("service"), get("start"), get("end"), get("in"), get("out"))
+        self.extend([record], [element], backfill=flag(document, "backfill"))
+
+    def extend(self, records: Sequence[Record], elements: Sequence[Element], *, backfill: bool) -> None:
+        """More of one kind."""
         if backfill != self._backfill:
             self.end()
             self._backfill = backfill
-        get = document.get
-        self._elements.append((get("service"), get("start"), get("end"), get("in"), get("out"), latest))
-        self._records.append(record)
+        self._elements += elements
+        self._records += records
 
     def end(self) -> None:
         """The run is over: its sound deltas as one event, then each of the others with what is wrong with it."""
         if not self._records:
             return
-        elements, records = Elements(*zip(*self._elements, strict=True)), self._records
+        records = self._records
+        latest = [record.timestamp + self._max_ahead_ms for record in records]
+        services, start, end, in_, out = zip(*self._elements, strict=True)
+        elements = Elements(services, start, end, in_, out, latest)
         self._elements, self._records = [], []
         refusals = elements.refusals()
         kept = [index for index in range(len(records)) if index not in refusals]
@@ -55,4 +92,13 @@ class Singles:
                     backfill=self._backfill,
                 )
             )
-        self._events += (refused(records[index], refusal) for index, refusal in refusals.items())
+        for index, refusal in refusals.items():
+            record = records[index]
+            told = _told(refusal, mapped[record.offset]) if record.offset in mapped else refusal
+            self._events.append(refused(record, told))
+
+
+def _told(refusal: Rejected, mapping: str) -> Rejected:
+    """With the mapping's name, behind the part of a reason that is a metric's label."""
+    joined = ", " if ": " in refusal.reason else ": "
+    return Rejected(f"{refusal.reason}{joined}as the mapping {mapping} reads it", refusal.cure)

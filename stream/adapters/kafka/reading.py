@@ -5,19 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer import fetcher
 
 from stream.adapters.kafka.ending import ended
 from stream.adapters.kafka.errors import answering
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.core.errors import Misconfigured, Truncated, Unavailable
-from stream.ports import DELTAS, Fetch, Record
+from stream.ports import Fetch, Record
 
 FETCH_BYTES = 4 * 1024 * 1024
 APPEND_TIME = 1
 STEP_S = 0.25
 """How often a snapshot looks whether only markers were left to read."""
+
+
+class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
+    """Makes our records straight from the broker's: aiokafka's own, of eleven fields, are half the cost of reading."""
+
+    def _consumer_record(self, place: TopicPartition, record: Any) -> Record:
+        if record.timestamp_type != APPEND_TIME:
+            raise Misconfigured(
+                f"kafka: {place.topic} keeps the publishers' own times; "
+                "set message.timestamp.type=LogAppendTime (`quota-stream topics verify` tells how)"
+            )
+        return _new(Record, (record.offset, record.timestamp, record.key, record.value, tuple(record.headers)))
+
+
+_new = tuple.__new__
+fetcher.PartitionRecords = _Records  # there is no other way in; the only readers of this process are ours
 
 
 @asynccontextmanager
@@ -51,7 +69,6 @@ class Reader:
         self._place = place
         self._request_s = request_s
         self._answered: tuple[int | None, float] = (None, asyncio.get_running_loop().time())
-        self._appended_by_broker = not place.topic.endswith(DELTAS)  # else to be seen
         self.next_offset = offset
         consumer.seek(place, offset)
 
@@ -64,15 +81,7 @@ class Reader:
             self.next_offset = await self._consumer.position(place)
         if not found:
             self._is_answered(doing)
-        elif not self._appended_by_broker:
-            self._appended_by_broker = found[0].timestamp_type == APPEND_TIME
-            if not self._appended_by_broker:
-                raise Misconfigured(
-                    f"kafka: {place.topic} keeps the publishers' own times; "
-                    "set message.timestamp.type=LogAppendTime (`quota-stream topics verify` tells how)"
-                )
-        records = [Record(each.offset, each.timestamp, each.key, each.value, each.headers) for each in found]
-        return Fetch(records, self.next_offset)
+        return Fetch(found, self.next_offset)
 
     def _is_answered(self, doing: str) -> None:
         """An empty fetch means that there is nothing only if the broker has said so."""
