@@ -33,15 +33,17 @@ class KafkaWorld(World):
             await admin.delete_records({place: RecordsToDelete(before_offset=before_offset)})
 
 
-async def make_topics(settings: KafkaSettings, partitions: int = PARTITIONS) -> None:
-    """The five topics, with what of their settings a test can see."""
+async def make_topics(settings: KafkaSettings, **configs: str) -> None:
+    """The five topics, with what of their settings a test can see; `configs` come on top, with `_` for `.`."""
+    also = {name.replace("_", "."): value for name, value in configs.items()}
     async with administering(settings) as admin:
         new = [
             NewTopic(
-                settings.topic(topic), partitions, 1,
+                settings.topic(topic), PARTITIONS, 1,
                 topic_configs={
                     "cleanup.policy": "compact" if topic in COMPACTED else "delete",
                     "message.timestamp.type": "LogAppendTime",
+                    **also,
                 },
             )
             for topic in TOPICS
@@ -53,9 +55,9 @@ async def make_topics(settings: KafkaSettings, partitions: int = PARTITIONS) -> 
 
 
 @asynccontextmanager
-async def worlds(settings: KafkaSettings) -> AsyncIterator[KafkaWorld]:
+async def worlds(settings: KafkaSettings, **configs: str) -> AsyncIterator[KafkaWorld]:
     """Its topics are made, and stay."""
-    await make_topics(settings)
+    await make_topics(settings, **configs)
     log, other = await KafkaLog.open(settings), await KafkaLog.open(settings)
     try:
         yield KafkaWorld(log, other, settings)
