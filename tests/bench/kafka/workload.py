@@ -2,8 +2,9 @@
 
 10,000 services; each round is a minute of event time with one delta of each.  A service that is over its quota in an
 hour of six slices becomes slow, with an emptied window, and ten minutes later it is at full speed again, with an
-emptied window.  A tenth of the services have a quota of 10 to 40 average rounds, a twentieth one of 50 to 70, where
-the sliding of the window matters; the others are never over.  One delta in a thousand is sent twice.
+emptied window.  One service in 14 has a quota of 10 to 40 average rounds, one in 28 of 50 to 70, where the sliding of
+the window matters; the others are never over.  So about 0.45 % of the deltas cause a change.  One in a thousand is sent
+twice.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Fleet:
         random = np.random.default_rng(7)
         average_rounds = np.full(self.services, 500.0)
         some = random.permutation(self.services)
-        heavy, edge = self.services // 10, self.services // 20
+        heavy, edge = self.services // 14, self.services // 28
         average_rounds[some[:heavy]] = random.uniform(10, 40, heavy)
         average_rounds[some[heavy : heavy + edge]] = random.uniform(50, 70, edge)
         return (average_rounds * MEAN_BYTES).astype(np.int64)

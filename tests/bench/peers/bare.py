@@ -1,4 +1,7 @@
-"""The floor: aiokafka reads the topic and does nothing, or (LOADS=1) parses each record as JSON."""
+"""The floor: aiokafka reads the topic and does nothing, or (LOADS=1) parses each record as JSON.
+
+Each record after the first SKIPPED counts for WEIGHT deltas.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ MOST_RECORDS = 10_000
 
 
 async def main() -> None:
-    marks, loads, weight = Marks(), "LOADS" in os.environ, float(os.environ.get("WEIGHT", "1"))
+    marks, loads = Marks(), "LOADS" in os.environ
+    skipped, weight = int(os.environ["SKIPPED"]), float(os.environ["WEIGHT"])
     consumer = AIOKafkaConsumer(
         os.environ["IN_TOPIC"],
         bootstrap_servers=os.environ["BROKER"],
@@ -32,7 +36,7 @@ async def main() -> None:
                 for record in records:
                     orjson.loads(record.value)
             read += len(records)
-        marks.hit(round(read * weight) - marks.count)
+        marks.hit(max(0, round((read - skipped) * weight)) - marks.count)
     await consumer.stop()
 
 
