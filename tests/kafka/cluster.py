@@ -14,8 +14,8 @@ import signal
 import socket
 import subprocess
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +24,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from stream.adapters.kafka.settings import KafkaSettings
+from tests.kafka.certificates import KEY_PASSWORD, Certificates, issue
 from tests.kafka.fetch import JARS, READY, kcat
+from tests.kafka.proxy import Proxy
 
 DEADLINE_S = 60.0
 """For whatever must come; a broker mostly answers within five seconds."""
@@ -41,7 +43,20 @@ TOOLS = {
     "topics": "org.apache.kafka.tools.TopicCommand",
     "transactions": "org.apache.kafka.tools.TransactionsCommand",
 }
-LISTENERS = ("PLAINTEXT", "CONTROLLER")
+LISTENERS = {
+    "PLAINTEXT": "PLAINTEXT",
+    "CONTROLLER": "PLAINTEXT",
+    "PROXIED": "PLAINTEXT",
+    "SSL": "SSL",
+    "SASL_SSL": "SASL_SSL",
+}
+"""What a node listens on, and the protocol there.  Whoever comes to PROXIED is told the ports of the proxies."""
+PORTS = (*LISTENERS, "PROXY")
+ADMIN = "admin"
+WORKER = "worker"
+"""May do nothing before `acls` says so: as the other users, whoever shows the client's certificate included."""
+PASSWORDS = {ADMIN: "admin-secret", WORKER: "worker-secret"}
+"""Of SASL_SSL, in each mechanism.  Nobody is asked on PLAINTEXT, and nothing forbidden there."""
 
 
 class NotStarted(Exception):
@@ -57,9 +72,10 @@ class Cluster:
             raise NotStarted("there is no Kafka in .kafka/: run `make test-kafka`, which fetches it")
         self.nodes = range(1, nodes + 1)
         self._folder = folder
+        self._certificates = Certificates(folder)
         self._own = {name.replace("_", "."): value for name, value in properties.items()}
-        ports = iter(free_ports(nodes * len(LISTENERS)))
-        self._ports = {(listener, node): next(ports) for listener in LISTENERS for node in self.nodes}
+        ports = iter(free_ports(nodes * len(PORTS)))
+        self._ports = {(listener, node): next(ports) for listener in PORTS for node in self.nodes}
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     async def __aenter__(self) -> Self:
@@ -74,6 +90,7 @@ class Cluster:
 
     async def start(self) -> Self:
         """All nodes, from nothing; raises NotStarted."""
+        issue(self._folder, client=WORKER)
         for node in self.nodes:
             self._file(node).write_text("".join(f"{name}={value}\n" for name, value in self._properties(node).items()))
         await asyncio.gather(*map(self._format, self.nodes))
@@ -98,8 +115,19 @@ class Cluster:
         return ",".join(f"127.0.0.1:{self.port(node, listener)}" for node in self.nodes)
 
     def settings(self, **overrides: Any) -> KafkaSettings:
-        """How our own reach it."""
-        return KafkaSettings(**{"servers": self.servers(), **overrides})
+        """How our own reach it: with `security_protocol`, at its listener, as `WORKER`."""
+        protocol = overrides.get("security_protocol", "PLAINTEXT")
+        words: dict[str, Any] = {"servers": self.servers(protocol)}
+        if protocol.endswith("SSL"):
+            words["ssl_ca_file"] = self._certificates.authority
+        if protocol == "SSL":
+            words["ssl_cert_file"] = self._certificates.client
+            words["ssl_key_file"] = self._certificates.client_key
+            words["ssl_key_password"] = lambda: KEY_PASSWORD
+        if protocol == "SASL_SSL":
+            user = overrides.get("sasl_username", WORKER)
+            words |= {"sasl_username": user, "sasl_password": lambda: PASSWORDS[user]}
+        return KafkaSettings(**{**words, **overrides})
 
     # Troubles
 
@@ -128,10 +156,20 @@ class Cluster:
         process.wait()
         del self._processes[node]
 
-    async def restart(self, node: int) -> None:
-        """Start a node that was killed or stopped, and wait until all that run know it; raises NotStarted."""
-        self._spawn(node)
+    async def restart(self, *nodes: int) -> None:
+        """Start nodes that were killed or stopped, and wait until all that run know them; raises NotStarted."""
+        for node in nodes:
+            self._spawn(node)
         await self.answers()
+
+    @asynccontextmanager
+    async def proxied(self) -> AsyncIterator[Mapping[int, Proxy]]:
+        """A proxy before each node; whoever is to come through them has `settings(servers=servers("PROXY"))`."""
+        proxies = {node: Proxy(self.port(node, "PROXY"), self.port(node, "PROXIED")) for node in self.nodes}
+        async with AsyncExitStack() as held:
+            for proxy in proxies.values():
+                await held.enter_async_context(proxy)
+            yield proxies
 
     # Waiting
 
@@ -206,8 +244,11 @@ class Cluster:
             "node.id": node,
             "controller.quorum.voters": voters,
             "controller.listener.names": "CONTROLLER",
-            "listeners": ",".join(f"{each}://127.0.0.1:{self.port(node, each)}" for each in LISTENERS),
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": self._addresses(node, {each: each for each in LISTENERS}),
+            "advertised.listeners": self._addresses(
+                node, {"PLAINTEXT": "PLAINTEXT", "PROXIED": "PROXY", "SSL": "SSL", "SASL_SSL": "SASL_SSL"}
+            ),
+            "listener.security.protocol.map": ",".join(map(":".join, LISTENERS.items())),
             "log.dirs": str(self._folder / f"{node}.data"),
             "auto.create.topics.enable": "false",
             "default.replication.factor": copies,
@@ -222,11 +263,37 @@ class Cluster:
             "broker.session.timeout.ms": 3000,
             "broker.heartbeat.interval.ms": 500,
             "log.index.size.max.bytes": 1 << 20,
+            **self._security(),
             **self._own,
         }  # fmt: skip
 
+    def _addresses(self, node: int, places: Mapping[str, str]) -> str:
+        return ",".join(f"{name}://127.0.0.1:{self.port(node, place)}" for name, place in places.items())
+
+    def _security(self) -> dict[str, str | int]:
+        login = "org.apache.kafka.common.security"
+        scram = f"{login}.scram.ScramLoginModule required;"
+        users = " ".join(f'user_{user}="{password}"' for user, password in PASSWORDS.items())
+        return {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self._certificates.broker),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self._certificates.authority),
+            "listener.name.ssl.ssl.client.auth": "required",
+            "ssl.principal.mapping.rules": "RULE:^CN=([^,]+).*$/$1/",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": f"{login}.plain.PlainLoginModule required {users};",
+            "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config": scram,
+            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": scram,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:ANONYMOUS;User:{ADMIN}",
+        }
+
     async def _format(self, node: int) -> None:
-        words = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._file(node)))
+        words: tuple[str, ...] = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._file(node)))
+        for user, password in PASSWORDS.items():
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+                words += ("--add-scram", f"{mechanism}=[name={user},password={password}]")
         await _called(*JAVA, "-cp", f"{JARS}/*", *words)
 
     def _spawn(self, node: int) -> None:

@@ -16,6 +16,8 @@ JARS = CACHE / "jars"
 KCAT = CACHE / "kcat"
 READY = CACHE / "ready"
 JAVA = 17
+PROGRAMS = {"java": "openjdk-17-jre-headless", "mvn": "maven", "openssl": "openssl", "setpriv": "util-linux"}
+"""What must be installed, and the Debian package that has it."""
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -25,7 +27,7 @@ class Missing(Exception):
 
 def main() -> None:
     try:
-        _check_java()
+        _check_programs()
         _fetch_jars()
         _fetch_kcat()
     except Missing as error:
@@ -42,8 +44,8 @@ def kcat() -> tuple[Path, Mapping[str, str]]:
     return KCAT / "usr/bin/kcat", {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
 
 
-def _check_java() -> None:
-    for program, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven"), ("setpriv", "util-linux")):
+def _check_programs() -> None:
+    for program, package in PROGRAMS.items():
         if shutil.which(program) is None:
             raise Missing(f"There is no {program} here: install it, on Debian with `apt-get install {package}`.")
     said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True).stderr
