@@ -10,7 +10,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import errors as kafka
@@ -30,6 +30,8 @@ NEEDED = {
 """By API key: what a broker must know at least, in the version that it must know."""
 OLDEST = "2.5"
 """The Kafka that brought the last of them."""
+
+CLOSE_S = 1.0
 
 _LOGIN = (
     kafka.SaslAuthenticationFailed,
@@ -72,17 +74,21 @@ async def reached(settings: KafkaSettings, servers: str | None = None) -> AsyncI
                 await connection.connect()
             _check_version(place, connection)
         except Exception as error:
-            with suppress(Exception):
-                connection.close()
+            await _close(connection)
             causes.append(_cause(error, place, settings))
             continue
         try:
             yield Broker(connection, place, settings)
         finally:
-            with suppress(Exception):
-                connection.close()
+            await _close(connection)
         return
     raise Unavailable(f"kafka: no broker answers: {'; '.join(causes)}")
+
+
+async def _close(connection: AIOKafkaConnection) -> None:
+    closed: asyncio.Future[None] = connection.close()
+    if connection._protocol is not None:  # else nothing was opened
+        await asyncio.wait({closed}, timeout=CLOSE_S)
 
 
 def _check_version(place: str, connection: AIOKafkaConnection) -> None:
