@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from aiokafka import errors as kafka
@@ -11,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from stream.adapters.kafka.errors import translated
+from stream.adapters.kafka.errors import answering, translated
 from stream.adapters.kafka.reaching import Broker, reached
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.core.errors import Misconfigured, Unavailable
@@ -258,20 +259,19 @@ async def create(settings: KafkaSettings) -> Made:
             raise Unavailable("kafka: the cluster has no controller now; try again")
     async with reached(settings, f"{controller['host']}:{controller['port']}") as broker:
         await _create(settings, broker, missing, partitions, replicas)
-        await _until_known(settings, broker)
+    for one in reply["brokers"]:
+        await _until_known(settings, f"{one['host']}:{one['port']}")
     return Made([settings.topic(topic) for topic in missing], list(there), partitions, replicas, brokers)
 
 
-async def _until_known(settings: KafkaSettings, broker: Broker) -> None:
+async def _until_known(settings: KafkaSettings, server: str) -> None:
     """A broker learns a little later of what the controller has made."""
-    try:
-        async with asyncio.timeout(settings.request_s):
+    with suppress(Unavailable):  # it has left meanwhile, or whoever asks next is told that they are not there
+        async with reached(settings, server) as broker, answering("see the new topics", settings.request_s):
             while True:
                 if len(await _counts(settings, broker)) == len(TOPICS):
                     return
                 await asyncio.sleep(POLL_S)
-    except TimeoutError as error:
-        raise Unavailable(f"kafka: {broker.place} does not show the new topics yet; try again") from error
 
 
 async def _create(
