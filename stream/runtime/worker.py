@@ -95,11 +95,13 @@ async def work(
         await served.until_done(follower, stopping)
     finally:
         stopping.cancel()
-        errors = await served.end()
-        follower.cancel()
-        _, pending = await asyncio.wait({follower}, timeout=STOP_DEADLINE_S)
-        if pending:
-            log.warning("group.not_left", role=role, deadline_s=STOP_DEADLINE_S)
+        try:
+            errors = await served.end()
+        finally:  # also for those who are cancelled once more
+            follower.cancel()
+            _, pending = await asyncio.wait({follower}, timeout=STOP_DEADLINE_S)
+            if pending:
+                log.warning("assignments.not_left", role=role, deadline_s=STOP_DEADLINE_S)
     if errors:
         raise errors[0]
 

@@ -160,6 +160,29 @@ def test_the_brake_counts_over_partitions_and_restarts() -> None:
     live(scenario, partitions=4)
 
 
+def test_processes_that_share_a_platform_share_its_brake() -> None:
+    """Each slows its part of what one alone might; whoever serves all of it later counts what both have slowed."""
+
+    async def scenario(world: World) -> None:
+        world.brake = BrakeRule(at_least=8)
+        for number in range(40):
+            await world.registered(f"vm1/{number}", mbit(1000))
+        world.log.shares = [frozenset({0, 1}), frozenset({2, 3})]
+        world.start()
+        world.start()
+        await world.quiet(10)
+        for number in range(40):
+            await world.decided(f"vm1/{number}", mbit(10))
+        await world.quiet(60)
+        assert slowed(world) == 8
+        await world.kill()
+        world.start()
+        await world.quiet(3600)
+        assert slowed(world) == 8
+
+    live(scenario, partitions=4)
+
+
 def test_what_no_longer_wants_to_be_slowed_does_not_wait_any_more() -> None:
     """The number of the waiting is the number of those who would be slowed now."""
 

@@ -68,12 +68,18 @@ class AuditedLog(MemoryLog):
         """How many intents became durable, by service."""
         self.refuses: set[str] = set()
         """Topics that cannot be written to now."""
+        self.shares: list[frozenset[int]] = []
+        """What the next processes are assigned, each one's; all partitions when there are no more."""
         self.read_s = 0.0
         """How long each fetch takes."""
         self.write_s = 0.0
         """How long a write takes."""
         self.slow_s: list[float] = []
         """How long the next writes take before they are stored, and how long after that until they return, in turns."""
+
+    async def assignments(self, role: Role) -> AsyncGenerator[frozenset[int], None]:
+        yield self.shares.pop(0) if self.shares else frozenset(range(self.partitions))
+        await asyncio.Event().wait()
 
     async def write(self, lease: MemoryLease, topic: str, messages: Sequence[Message]) -> None:
         if topic in self.refuses:

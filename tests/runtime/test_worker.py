@@ -184,6 +184,24 @@ def test_assignments_are_given_back_last(reason: str) -> None:
     warped(main)
 
 
+def test_who_is_cancelled_twice_leaves_all_the_same() -> None:
+    """Then nobody waits for the partitions any more."""
+
+    async def main(clock: WarpClock) -> None:
+        log, served = Assigning(clock, 1), Served()
+        served.lingers_s[1] = 7
+        async with working(log, served) as (task, _):
+            await asyncio.sleep(10)
+            task.cancel()
+            await asyncio.sleep(2)
+            task.cancel()
+            await asyncio.wait({task})
+            assert log.left_at is not None
+            assert round(log.left_at) == 12
+
+    warped(main)
+
+
 def test_nothing_is_taken_on_while_all_are_ending() -> None:
     """What is assigned then is nobody's until the group is left; what is taken away ends anyway."""
 
