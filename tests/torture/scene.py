@@ -76,20 +76,26 @@ services:
 """
 
 
-def build(journal: Path, rng: random.Random, hours: float) -> Origin:
+def build(journal: Path, rng: random.Random, hours: float = 0.0) -> Origin:
     """Write the journal of a world that begins now: its VMs, and for so many hours what each of them wants."""
     origin = Origin(rng.randrange(1 << 32), STEP_MS, BEGAN_MS, wall_ms(), SPEED)
     with changed(journal, origin) as world:
         for place in range(VMS):
             tag, limits = GROUPS[place % len(GROUPS)], ORIGINALS[place % len(ORIGINALS)]
-            id_ = world.create(habit="silent", limits=limits, since=BEGAN_MS, tags=[tag], name=f"vm-{place}")
-            _script(world, id_, BEGAN_MS + round(hours * 60) * MINUTE_MS, rng)
+            world.create(habit="silent", limits=limits, since=BEGAN_MS, tags=[tag], name=f"vm-{place}")
+        animate(world, BEGAN_MS, hours, rng)
     return origin
 
 
-def _script(world: World, id_: int, end: int, rng: random.Random) -> None:
+def animate(world: World, start: int, hours: float, rng: random.Random) -> None:
+    """From then on every VM wants something."""
+    for machine in world.machines():
+        _script(world, machine.id, start, start + round(hours * 60) * MINUTE_MS, rng)
+
+
+def _script(world: World, id_: int, start: int, end: int, rng: random.Random) -> None:
     """Busy and calm in turn, some minutes each."""
-    start, busy = BEGAN_MS, rng.random() < 0.5
+    busy = rng.random() < 0.5
     while start < end:
         until = start + rng.randrange(4, 16) * STEP_MS
         in_, out = (rng.randrange(BUSY_BYTES if busy else 1000) for _ in range(2))
@@ -114,9 +120,14 @@ def toggle(world: World, place: int) -> None:
     (world.stop if machine.era(world.now()).state == "active" else world.start)(machine.id)
 
 
+def soon(world: World) -> int:
+    """The step after the next one."""
+    return (world.now() // STEP_MS + 2) * STEP_MS
+
+
 def quieten(world: World) -> None:
     """From the step after the next one on no VM wants anything, for a day."""
-    start = (world.now() // STEP_MS + 2) * STEP_MS
+    start = soon(world)
     for machine in world.machines():
         world.script(machine.id, start, start + DAY_MS, 0, 0)
 
