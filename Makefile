@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 1000
 KILLS ?= 25
+FAULTS ?= 10
 INPUTS ?= 20000
 SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-core test-kafka check proof simulate simulate-mutants torture fuzz soak bench lock clean
+.PHONY: help demo test test-core test-kafka check proof simulate simulate-mutants torture torture-kafka fuzz soak bench lock clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,10 +45,11 @@ check: .venv/ready ## What CI does: format, lint, types, all tests
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory test
 
-proof: ## What CI does besides: simulate, simulate-mutants, torture, fuzz
+proof: ## What CI does besides: simulate, simulate-mutants, torture, torture-kafka, fuzz
 	@$(MAKE) --no-print-directory simulate
 	@$(MAKE) --no-print-directory simulate-mutants
 	@$(MAKE) --no-print-directory torture
+	@$(MAKE) --no-print-directory torture-kafka
 	@$(MAKE) --no-print-directory fuzz
 
 simulate: .venv/ready ## Seeded worlds in which everything fails, audited to the byte (SEEDS=1000, or SEEDS=4711-4720)
@@ -58,6 +60,9 @@ simulate-mutants: .venv/ready ## The same worlds must find each deliberate bug
 
 torture: .venv/ready ## SIGKILL and worse for the real processes, then an audit (KILLS=25)
 	@$(BIN)/python -m tests.torture --kills $(KILLS)
+
+torture-kafka: .venv/ready .kafka/ready ## The same on three brokers, and for the brokers as well (FAULTS=10)
+	@$(BIN)/python -m tests.torture_kafka --faults $(FAULTS)
 
 fuzz: .venv/ready ## Spoiled bytes for whatever reads foreign ones (INPUTS=20000 SEED=1)
 	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seed $(SEED)
