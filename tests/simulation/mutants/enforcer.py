@@ -98,7 +98,7 @@ ENFORCER_MUTANTS = (
         name="brake never holds",
         breaks="However many services are slowed at once, nothing holds them up.",
         file="stream/core/brake.py",
-        old="len(self._slowed) >= self._rule.limit(population)",
+        old="len(self._slowed) >= self._limit(population)",
         new="False",
         kind="whole",
         plots=("brake",),
