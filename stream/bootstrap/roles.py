@@ -32,6 +32,7 @@ def tracking(parts: Parts, stop: asyncio.Event, until: Mapping[int, int] | None 
         checkpoint_every_s=parts.config.checkpoint / 1000,
         max_ahead_ms=parts.config.max_ahead,
         plans=parts.config.plans,
+        mappings=parts.config.mappings,
         accept_loss=parts.accept_loss,
     )
 
@@ -98,7 +99,7 @@ def comparison_records(compared: Sequence[Comparison], gone: Sequence[str]) -> l
 async def bring_plans(parts: Parts) -> None:
     """Put the configuration's plans in force, if it has any; those that are in the log stay otherwise."""
     if parts.config.plans:
-        version = await plans.apply(parts.log, parts.config.plans)
+        version = await plans.apply(parts.log, parts.config.plans, parts.config.mappings)
         log_.info("plans.in_force", version=version, plans=list(parts.config.plans))
 
 

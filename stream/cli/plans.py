@@ -1,20 +1,19 @@
-"""`plans apply`, `diff` and `show`: the plans in the log against those of the configuration."""
+"""`plans apply`, `diff` and `show`: the plans and mappings in the log against those of the configuration."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
 from stream import bootstrap
 from stream.cli.base import Group, examples, json_option, pass_config, print_json, run
 from stream.cli.text import printable
-from stream.cli.words import describe
+from stream.cli.words import describe, describe_mapping
 from stream.config.model import Config
 from stream.core.errors import Misconfigured
-from stream.core.plan import Plan
 from stream.runtime.plans import InForce, apply, in_force
 
 
@@ -27,7 +26,7 @@ def plans() -> None:
 @json_option
 @pass_config
 def apply_plans(config: Config, *, as_json: bool) -> None:
-    """Put the plans of the configuration in force.
+    """Put the plans and mappings of the configuration in force.
 
     They travel in the log and act where they stand in it.  A service loses a plan that is gone, and a profile that is
     gone becomes the first one; what was used stays counted.  `run` and `publish` do this by themselves.
@@ -44,7 +43,7 @@ def apply_plans(config: Config, *, as_json: bool) -> None:
 async def _apply(config: Config) -> tuple[int, int]:
     async with bootstrap.open_log(config, create=True) as log:
         before = max(each.version for each in await in_force(log))
-        return before, await apply(log, config.plans)
+        return before, await apply(log, config.plans, config.mappings)
 
 
 @plans.command("diff", epilog=examples("quota-stream plans diff", "quota-stream plans diff --json"))
@@ -54,7 +53,7 @@ def diff(config: Config, *, as_json: bool) -> None:
     """What `plans apply` would change.  Exit status 1 if anything."""
     present = run(_in_force(config))
     newest = max(present, key=lambda each: each.version)
-    lines = list(_changes(newest.plans, config.plans))
+    lines = list(_changes(newest, InForce(newest.version, config.plans, config.mappings)))
     behind = [partition for partition, each in enumerate(present) if each.version != newest.version]
     if as_json:
         print_json({"version": newest.version, "partitions_behind": behind, "changes": lines})
@@ -68,9 +67,9 @@ def diff(config: Config, *, as_json: bool) -> None:
         click.echo(f"version {newest.version} is what the configuration says")
 
 
-def _changes(present: Mapping[str, Plan], wanted: Mapping[str, Plan]) -> Iterator[str]:
+def _changes(present: InForce, wanted: InForce) -> Iterator[str]:
     """In words, as a diff; an order that differs alone is a change as well."""
-    if list(present.items()) == list(wanted.items()):
+    if present.are(wanted.plans, wanted.mappings):
         return
     for told in (_in_words, _in_full):
         changes = list(difflib.unified_diff(told(present), told(wanted), "in force", "configuration", n=1, lineterm=""))
@@ -79,13 +78,14 @@ def _changes(present: Mapping[str, Plan], wanted: Mapping[str, Plan]) -> Iterato
             return
 
 
-def _in_words(plans: Mapping[str, Plan]) -> Sequence[str]:
-    return [line for plan in plans.values() for line in describe(plan)]
+def _in_words(plans: InForce) -> Sequence[str]:
+    lines = [line for plan in plans.plans.values() for line in describe(plan)]
+    return lines + [describe_mapping(mapping) for mapping in plans.mappings.values()]
 
 
-def _in_full(plans: Mapping[str, Plan]) -> Sequence[str]:
+def _in_full(plans: InForce) -> Sequence[str]:
     """For what the words do not tell."""
-    return json.dumps({name: plan.to_json() for name, plan in plans.items()}, indent=2).splitlines()
+    return json.dumps(plans.to_json(), indent=2).splitlines()
 
 
 async def _in_force(config: Config) -> list[InForce]:
@@ -97,15 +97,14 @@ async def _in_force(config: Config) -> list[InForce]:
 @json_option
 @pass_config
 def show(config: Config, *, as_json: bool) -> None:
-    """The plans in force, and which partition has which version."""
+    """The plans and mappings in force, and which partition has which version."""
     present = run(_in_force(config))
     newest = max(present, key=lambda each: each.version)
     if as_json:
-        print_json({"partitions": [each.version for each in present], "plans": newest.to_json()})
+        print_json({"partitions": [each.version for each in present], **newest.to_json()})
         return
-    for plan in newest.plans.values():
-        for line in describe(plan):
-            click.echo(printable(line))
+    for line in _in_words(newest):
+        click.echo(printable(line))
     for version in sorted({each.version for each in present}, reverse=True):
         having = [str(partition) for partition, each in enumerate(present) if each.version == version]
         click.echo(f"version {version or 'none'}: partitions {', '.join(having)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from io import BufferedIOBase
 from typing import BinaryIO, NamedTuple
@@ -23,6 +23,7 @@ from stream.cli.base import Command, examples, json_option, pass_config, print_j
 from stream.cli.text import printable
 from stream.config.model import Config
 from stream.core.errors import Rejected
+from stream.core.mapping import FieldMapping
 from stream.core.model import (
     Adjustment,
     Deltas,
@@ -55,9 +56,16 @@ class Taken(NamedTuple):
 class Intake:
     """Turns lines into records for each partition, by the rules by which the tracker reads them."""
 
-    def __init__(self, partitions: int, max_ahead_ms: int) -> None:
+    def __init__(
+        self,
+        partitions: int,
+        max_ahead_ms: int,
+        plans_version: int = 0,
+        mappings: Mapping[str, FieldMapping] | None = None,
+    ) -> None:
+        """The version of the plans in force, and the mappings that are in force with them."""
         self._partitions = partitions
-        self._decoder = wire.Decoder(max_ahead_ms=max_ahead_ms)
+        self._decoder = wire.Decoder(max_ahead_ms=max_ahead_ms, plans_version=plans_version, mappings=mappings)
         self._lines = 0
         self._now_ms = 0
 
@@ -93,7 +101,7 @@ class Intake:
             case Deltas():
                 yield from self._singles(event)
             case Plans():
-                yield from self._everywhere(wire.encode_plans(event.version, event.plans))
+                yield from self._everywhere(wire.encode_plans(event.version, event.plans, event.mappings))
             case Watermark():
                 yield from self._everywhere(wire.encode_watermark(event.source, event.at))
             case Registration() | Deregistration() | Adjustment():
@@ -179,9 +187,9 @@ def _names(deltas: Deltas) -> Sequence[str]:
 def publish(config: Config, *, progress: bool, as_json: bool) -> None:
     """Put JSON lines from standard input into the log.
 
-    Deltas, batches, registrations, deregistrations, watermarks, adjustments and plans, as `schemas/` shows them; the
-    plans of the configuration go first, if they are new.  What is wrong with a line is said with its number, and the
-    other lines are published.  Exit status 1 if there was any.
+    Deltas, batches, registrations, deregistrations, watermarks, adjustments and plans, as `schemas/` shows them, and
+    whatever the configuration's mappings read as a delta; its plans and mappings go first, if they are new.  What is
+    wrong with a line is said with its number, and the other lines are published.  Exit status 1 if there was any.
     """
     bar = _progress() if progress else nullcontext()
     published, refused = run(_publish(config, sys.stdin.buffer, bar))
@@ -198,9 +206,8 @@ async def _publish(config: Config, stream: BinaryIO, bar: AbstractContextManager
     published = refused = 0
     clock = SystemClock()
     async with bootstrap.open_log(config, create=True) as log:
-        if config.plans:
-            await plans.apply(log, config.plans)
-        intake = Intake(log.partitions, config.max_ahead)
+        version = await plans.apply(log, config.plans, config.mappings) if config.plans else 0
+        intake = Intake(log.partitions, config.max_ahead, version, config.mappings)
         with bar as shown:
             task = shown.add_task("", total=None, refused=0) if shown else None
             async for lines in _chunks(stream):

@@ -12,7 +12,7 @@ import click
 
 from stream.cli.base import Command, Invocation, examples, json_option, pass_invocation, print_json, run
 from stream.cli.text import printable
-from stream.cli.words import describe
+from stream.cli.words import describe, describe_mapping
 from stream.config.kafka import SECRET_KEYS
 from stream.config.load import load
 from stream.config.model import Config
@@ -127,7 +127,8 @@ def check(invocation: Invocation, *, live: bool, watch: bool, vms: int, as_json:
     found = run(_survey(config, watch=watch, vms=vms)) if live else None
     if as_json:
         plans = {name: plan.to_json() for name, plan in config.plans.items()}
-        told = {"correct": True, "errors": [], "warnings": config.warnings, "plans": plans}
+        mappings = {name: mapping.to_json() for name, mapping in config.mappings.items()}
+        told = {"correct": True, "errors": [], "warnings": config.warnings, "plans": plans, "mappings": mappings}
         print_json(told if found is None else told | {"live": found.to_json()})
     elif found is not None:
         from stream.survey import lines_of
@@ -150,6 +151,8 @@ def summarize(config: Config) -> None:
     for plan in config.plans.values():
         for line in describe(plan):
             click.echo(printable(line))
+    for mapping in config.mappings.values():
+        click.echo(printable(describe_mapping(mapping)))
     platforms = ", ".join(f"{name} ({platform.url})" for name, platform in config.platforms.items())
     click.echo(f"platforms: {platforms or 'none; traffic comes by `quota-stream publish`'}")
     click.echo(f"log: {config.log}{_login(config)}")

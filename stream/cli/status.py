@@ -152,7 +152,10 @@ async def _plans(log: Log, config: Config, found: Status) -> AsyncIterator[str]:
     found.plans_versions = [each.version for each in present]
     if len(set(found.plans_versions)) > 1:
         yield f"partitions have different versions of the plans, {found.plans_versions}; run `quota-stream plans apply`"
-    elif config.plans and any(dict(each.plans) != dict(config.plans) for each in present):
+    elif config.plans and any(
+        dict(each.plans) != dict(config.plans) or list(each.mappings.items()) != list(config.mappings.items())
+        for each in present
+    ):
         yield "the plans in force are not those of the configuration; see `quota-stream plans diff`"
 
 

@@ -1,10 +1,11 @@
-"""Plans in words."""
+"""Plans and mappings in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from stream.config.units import duration_text, size_text, speed_text
+from stream.core.mapping import FieldMapping, Scaled, Timed
 from stream.core.plan import CalendarWindow, Plan, Profile, Up
 
 
@@ -61,3 +62,22 @@ def _targets(plan: Plan, profile: Profile, up: Up) -> Iterator[str]:
     if up.otherwise is not None:
         most = "" if profile.quota is None else " below the quota"
         yield f"{plan.profiles[up.otherwise].name}{most}"
+
+
+def describe_mapping(mapping: FieldMapping) -> str:
+    """A mapping in a line: which fields of a foreign record make which delta."""
+    told = [f"service {mapping.service}"]
+    told += [f"{way} {_timed(timed)}" for way, timed in (("start", mapping.start), ("end", mapping.end)) if timed]
+    if mapping.duration is not None:
+        length = mapping.duration
+        told.append(f"duration {_timed(length) if isinstance(length, Timed) else duration_text(length)}")
+    told += [f"{way} {_scaled(scaled)}" for way, scaled in (("in", mapping.in_), ("out", mapping.out)) if scaled]
+    return f"mapping {mapping.name}: {', '.join(told)}"
+
+
+def _timed(timed: Timed) -> str:
+    return f"{timed.field} ({timed.format})"
+
+
+def _scaled(scaled: Scaled) -> str:
+    return scaled.field if scaled.factor == 1 else f"{scaled.field} * {scaled.factor:f}"

@@ -12,16 +12,18 @@ from stream.config.checks import Platforms, check_files, check_rules, check_secr
 from stream.config.document import Document, parse
 from stream.config.fields import SectionType, read, unknown
 from stream.config.kafka import PORT, SECRET_KEYS, SECTION, Kafka, check_kafka
+from stream.config.mappings import read_mapping
 from stream.config.model import Config, General
 from stream.config.plans import read_plan
 from stream.config.platforms import Vmmanager
 from stream.config.rules import Rule, Rules
 from stream.config.units import Wrong, shown
 from stream.core.errors import Misconfigured
+from stream.core.mapping import MOST_MAPPINGS
 from stream.core.plan import MOST_PLANS
 from stream.core.reading import Path, Problem
 
-SECTIONS = ("kafka", "platforms", "plans", "services")
+SECTIONS = ("kafka", "platforms", "plans", "mappings", "services")
 """Beside the keys of General."""
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -84,8 +86,8 @@ class _Loader:
         general = self._read(General, (), top)
         platforms = {name: self._read(Vmmanager, path, data) for name, path, data in self._named("platforms")}
         plans = {name: read_plan(self._document, path, data) for name, path, data in self._named("plans")}
-        if len(plans) > MOST_PLANS:
-            self._document.add(Problem(("plans",), f"there are {len(plans)} plans", f"keep at most {MOST_PLANS}"))
+        mappings = {name: read_mapping(self._document, path, data) for name, path, data in self._named("mappings")}
+        self._check_numbers(len(plans), len(mappings))
         rules = self._rules()
         warnings = Document(self._document.name, lines=self._document.lines)
         check_rules(self._document, warnings, rules, plans, platforms)
@@ -103,9 +105,18 @@ class _Loader:
             kafka=kafka,
             platforms={name: platform for name, platform in platforms.items() if platform},
             plans={name: plan for name, plan in plans.items() if plan},
+            mappings={name: mapping for name, mapping in mappings.items() if mapping},
             services=Rules(rule for rule in rules if rule),
             warnings=tuple(warnings.messages()),
         )
+
+    def _check_numbers(self, plans: int, mappings: int) -> None:
+        for section, number, most in (("plans", plans, MOST_PLANS), ("mappings", mappings, MOST_MAPPINGS)):
+            if number > most:
+                self._document.add(Problem((section,), f"there are {number} {section}", f"keep at most {most}"))
+        if mappings and not plans:
+            what = "mappings travel in the log together with plans, and there are none"
+            self._document.add(Problem(("mappings",), what, "write plans as well, or remove the section"))
 
     def _kafka(self, warnings: Document) -> Kafka | None:
         data, log = self._top.get(SECTION[0]), str(self._top.get("log"))

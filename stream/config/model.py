@@ -13,6 +13,7 @@ from stream.config.kafka import Kafka, servers
 from stream.config.platforms import Vmmanager
 from stream.config.rules import Rules
 from stream.config.units import DURATION, Wrong, shown
+from stream.core.mapping import FieldMapping
 from stream.core.model import MAX_AHEAD_MS
 from stream.core.plan import Plan
 
@@ -90,5 +91,7 @@ class Config(General):
     platforms: Mapping[str, Vmmanager]
     plans: Mapping[str, Plan]
     """In the order of the file."""
+    mappings: Mapping[str, FieldMapping]
+    """In the order of the file, in which they are tried."""
     services: Rules
     warnings: tuple[str, ...] = ()

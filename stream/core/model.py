@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.mapping import FieldMapping
 from stream.core.plan import Plan
 from stream.core.speed import ORIGINAL as ORIGINAL
 from stream.core.speed import Speed as Speed
@@ -156,11 +157,13 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """All plans, with their version.  `plans` keeps the order of the configuration."""
+    """All plans, with their version, and how foreign records that come after this one are read.  Both keep the order of
+    the configuration."""
 
     position: Position
     version: int
     plans: Mapping[str, Plan]
+    mappings: Mapping[str, FieldMapping] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

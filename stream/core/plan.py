@@ -12,8 +12,7 @@ from itertools import pairwise
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 from zoneinfo import ZoneInfo
 
-from stream.core.errors import Rejected
-from stream.core.reading import Path, Problem, Reader, shown
+from stream.core.reading import Misread, Path, Reader, shown
 from stream.core.speed import Speed
 from stream.core.window import CalendarSlicer, FixedSlicer, Slicer, Unit
 
@@ -36,13 +35,10 @@ _LEAST_SLICE_MS: Final = 1000
 Crossing: TypeAlias = Literal["exceeded", "reached"]
 
 
-class PlanError(Rejected):
+class PlanError(Misread):
     """A plan is refused; `problems` are all of them."""
 
-    def __init__(self, name: object, problems: Sequence[Problem]) -> None:
-        lines = "; ".join(f"{'.'.join(map(str, path)) or 'plan'}: {what}" for path, what, _ in problems)
-        super().__init__(f"plan {name!r}: {lines}", "; ".join(cure for _, _, cure in problems))
-        self.problems = tuple(problems)
+    noun = "plan"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, TypeVar, cast
+
+from stream.core.errors import Rejected
 
 MOST_NAME: Final = 64
 """Characters of a plan's or a profile's name."""
@@ -19,6 +21,17 @@ class Problem(NamedTuple):
     path: Path
     what: str
     cure: str
+
+
+class Misread(Rejected):
+    """Something that has a name is refused; `problems` are all of them."""
+
+    noun: ClassVar[str]
+
+    def __init__(self, name: object, problems: Sequence[Problem]) -> None:
+        lines = "; ".join(f"{'.'.join(map(str, path)) or self.noun}: {what}" for path, what, _ in problems)
+        super().__init__(f"{self.noun} {name!r}: {lines}", "; ".join(cure for _, _, cure in problems))
+        self.problems = tuple(problems)
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stream.core import ladders, services
 from stream.core.errors import Corrupt, Rejected
 from stream.core.ladders import LadderTable, Rare
+from stream.core.mapping import FieldMapping
 from stream.core.page import Page
 from stream.core.plan import Plan
 from stream.core.services import PAGE_ROWS, Services
@@ -34,15 +35,20 @@ _BY_ROW: Final = ("floors", "quotas", "anchor_days", "labels")
 _PAIRS: Final = ("carried", "stale")
 
 
-def plans_page(version: int, plans: Mapping[str, Plan]) -> Page:
-    return Page(PLANS, {}, {"version": version, "plans": {name: plan.to_json() for name, plan in plans.items()}})
+def plans_page(version: int, plans: Mapping[str, Plan], mappings: Mapping[str, FieldMapping]) -> Page:
+    extras: dict[str, Any] = {"version": version, "plans": {name: plan.to_json() for name, plan in plans.items()}}
+    if mappings:
+        extras["mappings"] = {name: mapping.to_json() for name, mapping in mappings.items()}
+    return Page(PLANS, {}, extras)
 
 
-def plans_of(page: Page) -> tuple[int, dict[str, Plan]]:
-    """(version, plans).  Raises Corrupt."""
+def plans_of(page: Page) -> tuple[int, dict[str, Plan], dict[str, FieldMapping]]:
+    """(version, plans, mappings).  Raises Corrupt."""
     try:
         plans = {name: Plan.from_json(name, plan) for name, plan in page.extras["plans"].items()}
-        return int(page.extras["version"]), plans
+        described = page.extras.get("mappings", {})
+        mappings = {name: FieldMapping.from_json(name, mapping) for name, mapping in described.items()}
+        return int(page.extras["version"]), plans, mappings
     except (Rejected, LookupError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(f"the stored plans cannot be read: {error}; restore a backup") from error
 

@@ -21,6 +21,7 @@ from stream.core.batches import Group, resolve
 from stream.core.counting import Delta, Tally
 from stream.core.errors import Corrupt, Rejected
 from stream.core.folding import MOST_TOLD, folded
+from stream.core.mapping import FieldMapping
 from stream.core.model import (
     Adjustment,
     DeadLetter,
@@ -66,6 +67,8 @@ class Tracker:
         self.partition = partition
         self.next_offset = 0
         self.plans: Mapping[str, Plan] = {}
+        self.mappings: Mapping[str, FieldMapping] = {}
+        """How foreign records after `next_offset` are read: in force with the plans of this version."""
         self.plans_version = 0
         self._partition_of = partition_of
         self._few = few
@@ -245,7 +248,7 @@ class Tracker:
         former = self.plans
         same = {name for name, plan in event.plans.items() if former.get(name) == plan}
         self.plans = {name: former[name] if name in same else plan for name, plan in event.plans.items()}
-        self.plans_version = event.version
+        self.mappings, self.plans_version = event.mappings, event.version
         self._dirty.add(PLANS)
         changed = former.keys() - same
         for row in self._services.having(changed).tolist():
@@ -258,7 +261,7 @@ class Tracker:
 
     def dirty_pages(self) -> list[Page]:
         """What has changed since `clean` was last called.  The first time the page of plans comes first."""
-        pages = [plans_page(self.plans_version, self.plans)] if PLANS in self._dirty else []
+        pages = [plans_page(self.plans_version, self.plans, self.mappings)] if PLANS in self._dirty else []
         pages += [marks_page(self._services)] if MARKS in self._dirty else []
         pages += [page_of(self._services, number) for number in np.flatnonzero(self._services.dirty).tolist()]
         return pages + list(self._ids.dirty_pages())
@@ -300,7 +303,7 @@ class Tracker:
         for page in pages:
             found.add(page.key)
             if page.key == PLANS:
-                tracker.plans_version, tracker.plans = plans_of(page)
+                tracker.plans_version, tracker.plans, tracker.mappings = plans_of(page)
             elif page.key.startswith(PREFIX):
                 ids.append(page)
             else:

@@ -26,6 +26,7 @@ import orjson
 
 from stream import wire
 from stream.core.errors import Corrupt, Misconfigured
+from stream.core.mapping import FieldMapping
 from stream.core.page import Page
 from stream.core.plan import Plan
 from stream.core.services import PAGE_ROWS
@@ -204,6 +205,7 @@ class Plans(NamedTuple):
     next_offset: int
     version: int
     plans: Mapping[str, Plan]
+    mappings: Mapping[str, FieldMapping]
 
 
 async def load_plans(log: Log, partition: int) -> Plans:
@@ -211,10 +213,10 @@ async def load_plans(log: Log, partition: int) -> Plans:
     snapshot = await log.snapshot(STATE, partition)
     with _named(partition):
         if META not in snapshot:
-            return Plans(0, 0, {})
+            return Plans(0, 0, {}, {})
         meta = _meta_of(snapshot[META])
-        version, plans = plans_of(_page(snapshot, PLANS, Place(*meta["pages"][PLANS])))
-        return Plans(meta["next_offset"], version, plans)
+        version, plans, mappings = plans_of(_page(snapshot, PLANS, Place(*meta["pages"][PLANS])))
+        return Plans(meta["next_offset"], version, plans, mappings)
 
 
 async def load(log: Log, partition: int, partition_of: Callable[[str], int]) -> Tracker:

@@ -12,12 +12,14 @@ import structlog
 
 from stream import wire
 from stream.core.errors import Truncated
+from stream.core.mapping import FieldMapping
 from stream.core.model import MAX_AHEAD_MS, Decision, QuotaWarning
 from stream.core.plan import Plan
 from stream.core.tracker import Tracker
 from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Fetch, Lease, Log, Message, Record
 from stream.runtime.checkpoint import State, restore
 from stream.runtime.deadlines import taken_over
+from stream.runtime.plans import InForce
 
 log_ = structlog.get_logger()
 
@@ -61,6 +63,7 @@ class TrackerSettings:
     max_ahead_ms: int = MAX_AHEAD_MS
     plans: Mapping[str, Plan] = field(default_factory=dict)
     """The configuration's, if it has any: when others come into force, a warning says so."""
+    mappings: Mapping[str, FieldMapping] = field(default_factory=dict)
     accept_loss: bool = False
     """Where the log has removed what was not counted yet, count on behind that instead of raising Truncated."""
 
@@ -112,7 +115,11 @@ class Partition:
     ) -> None:
         self._log, self._lease, self._state = log, lease, state
         self._settings, self._observer = settings, observer
-        self._decoder = wire.Decoder(max_ahead_ms=settings.max_ahead_ms)
+        self._decoder = wire.Decoder(
+            max_ahead_ms=settings.max_ahead_ms,
+            plans_version=state.tracker.plans_version,
+            mappings=state.tracker.mappings,
+        )
         self._outcomes: list[Message] = []
         self._decided: list[Decision | QuotaWarning] = []
         self._dead_letters: list[Message] = []
@@ -124,6 +131,7 @@ class Partition:
         tracker = self._state.tracker
         version = tracker.plans_version
         tracker.apply(self._decoder.decode(records), records[-1].offset + 1)
+        assert self._decoder.plans_version == tracker.plans_version, "foreign records are read by other mappings"
         if tracker.plans_version != version:
             self._compare_plans()
         drained = tracker.drain()
@@ -169,7 +177,8 @@ class Partition:
 
     def _compare_plans(self) -> None:
         tracker, configured = self._state.tracker, self._settings.plans
-        if configured and list(tracker.plans.items()) != list(configured.items()):
+        present = InForce(tracker.plans_version, tracker.plans, tracker.mappings)
+        if configured and not present.are(configured, self._settings.mappings):
             log_.warning(
                 "plans.differ",
                 partition=self._lease.partition,

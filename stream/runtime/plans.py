@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from stream import wire
 from stream.core.errors import Unavailable
+from stream.core.mapping import FieldMapping
 from stream.core.model import Plans
 from stream.core.plan import Plan
 from stream.ports import DELTAS, Log, Message
@@ -27,10 +28,18 @@ class InForce(NamedTuple):
 
     version: int
     plans: Mapping[str, Plan]
+    mappings: Mapping[str, FieldMapping]
 
     def to_json(self) -> dict[str, Any]:
-        """The normal form, comparable."""
-        return {name: plan.to_json() for name, plan in self.plans.items()}
+        """The normal form, as a plans record has it."""
+        return {
+            "plans": {name: plan.to_json() for name, plan in self.plans.items()},
+            "mappings": {name: mapping.to_json() for name, mapping in self.mappings.items()},
+        }
+
+    def are(self, plans: Mapping[str, Plan], mappings: Mapping[str, FieldMapping]) -> bool:
+        """Whether they are these, in the same order."""
+        return [*self.plans.items(), *self.mappings.items()] == [*plans.items(), *mappings.items()]
 
 
 async def in_force(log: Log) -> list[InForce]:
@@ -38,17 +47,18 @@ async def in_force(log: Log) -> list[InForce]:
     return [await _newest(log, partition) for partition in range(log.partitions)]
 
 
-async def apply(log: Log, plans: Mapping[str, Plan]) -> int:
+async def apply(log: Log, plans: Mapping[str, Plan], mappings: Mapping[str, FieldMapping] | None = None) -> int:
     """Publish `plans` to every partition unless all of them have exactly these.  Returns the version in force then.
+
+    Mappings go with them: all that there are, as with plans.
 
     A crash in the middle, or Unavailable, leaves the partitions at different versions; calling it again mends that.
     """
     present = await in_force(log)
     newest = max(each.version for each in present)
-    wanted = {name: plan.to_json() for name, plan in plans.items()}
-    if all(each.version == newest and list(each.to_json().items()) == list(wanted.items()) for each in present):
+    if all(each.version == newest and each.are(plans, mappings or {}) for each in present):
         return newest
-    message = Message(*wire.encode_plans(newest + 1, plans))
+    message = Message(*wire.encode_plans(newest + 1, plans, mappings))
     for partition in range(log.partitions):
         async with _answering():
             await log.append(DELTAS, partition, [message])
@@ -58,9 +68,9 @@ async def apply(log: Log, plans: Mapping[str, Plan]) -> int:
 async def _newest(log: Log, partition: int) -> InForce:
     """What the tracker's state has, or a newer record that it has not read yet."""
     async with _answering():
-        offset, version, plans = await load_plans(log, partition)
+        offset, version, plans, mappings = await load_plans(log, partition)
         first, end = await log.bounds(DELTAS, partition)
-    newest = InForce(version, plans)
+    newest = InForce(version, plans, mappings)
     decoder = wire.Decoder()
     offset = max(offset, first)  # what is no longer kept tells nobody anything
     async with aclosing(log.read(DELTAS, partition, offset, wait_s=1.0)) as fetches:
@@ -70,7 +80,7 @@ async def _newest(log: Log, partition: int) -> InForce:
             candidates = [record for record in records if record.value is not None and b'"plans"' in record.value]
             for event in decoder.decode(candidates):
                 if isinstance(event, Plans) and event.version > newest.version:
-                    newest = InForce(event.version, event.plans)
+                    newest = InForce(event.version, event.plans, event.mappings)
     return newest
 
 

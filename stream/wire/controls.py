@@ -7,9 +7,10 @@ for the tracker to say, who knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 from stream.core.errors import Rejected
+from stream.core.mapping import MOST_MAPPINGS, FieldMapping
 from stream.core.model import (
     MAX_BYTES,
     MAX_INSTANT,
@@ -21,13 +22,15 @@ from stream.core.model import (
     Registration,
     Watermark,
 )
-from stream.core.plan import MOST_PLANS, Plan, PlanError
+from stream.core.plan import MOST_PLANS, Plan
+from stream.core.reading import Misread
 from stream.wire import fields
 from stream.wire.fields import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, instant, optional_integer, optional_text, text
 
 MAX_PLANS_VERSION = 1 << 53
 MOST_PROBLEMS_SHOWN = 10
 MOST_PROBLEM_CHARACTERS = 300
+_T = TypeVar("_T")
 Kind: TypeAlias = Literal["credit", "exempt", "pin", "unpin", "reset"]
 
 
@@ -92,16 +95,22 @@ def plans(record: Record, document: dict[str, Any], latest: int) -> Plans:
         raise Rejected("plans are not an object", 'give all plans by name, e.g. "plans": {"vpn": {...}}')
     if len(described) > MOST_PLANS:
         raise Rejected(f"too many plans: {len(described)}", f"keep at most {MOST_PLANS} plans")
-    return Plans(Position(record.offset), version, _plans(described))
+    mapped = document.get("mappings") or {}
+    if not isinstance(mapped, dict):
+        raise Rejected("mappings are not an object", 'give all mappings by name, e.g. "mappings": {"netflow": {...}}')
+    if len(mapped) > MOST_MAPPINGS:
+        raise Rejected(f"too many mappings: {len(mapped)}", f"keep at most {MOST_MAPPINGS} mappings")
+    read = _named("plans", described, Plan.from_json)
+    return Plans(Position(record.offset), version, read, _named("mappings", mapped, FieldMapping.from_json))
 
 
-def _plans(described: Mapping[str, Any]) -> dict[str, Plan]:
-    read: dict[str, Plan] = {}
+def _named(what: str, described: Mapping[str, Any], from_json: Callable[[str, Any], _T]) -> dict[str, _T]:
+    read: dict[str, _T] = {}
     problems: list[str] = []
     for name, description in described.items():
         try:
-            read[name] = Plan.from_json(name, description)
-        except PlanError as error:
+            read[name] = from_json(name, description)
+        except Misread as error:
             problems += [
                 f"{'.'.join(map(str, (name, *problem.path)))} {problem.what} ({problem.cure})"[:MOST_PROBLEM_CHARACTERS]
                 for problem in error.problems
@@ -111,7 +120,7 @@ def _plans(described: Mapping[str, Any]) -> dict[str, Plan]:
     if problems:
         shown = problems[:MOST_PROBLEMS_SHOWN]
         more = f"; and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
-        raise Rejected(f"plans are wrong: {'; '.join(shown)}{more}", "mend the plans and apply them again")
+        raise Rejected(f"{what} are wrong: {'; '.join(shown)}{more}", f"mend the {what} and apply them again")
     return read
 
 

@@ -11,11 +11,15 @@ from stream.core.model import MAX_AHEAD_MS, Event, Plans, Record
 from stream.wire.batches import MIN_QUICK_BYTES, quick, thorough
 from stream.wire.controls import CONTROLS
 from stream.wire.documents import parse, refused, sized
+from stream.wire.mappings import Translator
 from stream.wire.names import RememberedNames
 from stream.wire.singles import Singles, plain
 
 CHUNK = 256
 """So many records are looked at together."""
+
+_TYPES: Final = frozenset(("batch", *CONTROLS))
+_DELTA: Final = frozenset(("service", "start", "end", "in", "out"))
 
 
 class Decoder:
@@ -73,10 +77,13 @@ class Decoder:
         if len(value) >= MIN_QUICK_BYTES and (batch := quick(record, value, latest, self._remembered)):
             return [batch]
         document = parse(value)
-        kind = document.get("type")
+        kind, mapping = document.get("type"), None
+        if self._translator and not _is_ours(document, kind):
+            mapping, document = self._translator.read(document, value)
+            kind = None
         self._check_key(record.key, document.get("service"))
         if kind is None:
-            singles.add(record, document)
+            singles.add(record, document, mapping)
             return None
         if kind == "batch":
             return thorough(record, document, latest)

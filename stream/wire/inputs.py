@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from stream.core.mapping import FieldMapping
 from stream.core.model import MAX_RECORD_BYTES, Message
 from stream.core.plan import Plan
 from stream.wire.cloudevents import attributes
@@ -133,11 +134,18 @@ def encode_adjustment(
     return _about_service("adjustment", document, at=at)
 
 
-def encode_plans(version: int, plans: Mapping[str, Plan]) -> Message:
-    """All plans; to be written to every partition."""
-    described = {name: plan.to_json() for name, plan in plans.items()}
-    value = orjson.dumps({"type": "plans", "version": version, "plans": described})
-    return _message("plans", None, value, "quota-stream/plans")
+def encode_plans(
+    version: int, plans: Mapping[str, Plan], mappings: Mapping[str, FieldMapping] | None = None
+) -> Message:
+    """All plans, and all mappings; to be written to every partition."""
+    document: dict[str, Any] = {
+        "type": "plans",
+        "version": version,
+        "plans": {name: plan.to_json() for name, plan in plans.items()},
+    }
+    if mappings:
+        document["mappings"] = {name: mapping.to_json() for name, mapping in mappings.items()}
+    return _message("plans", None, orjson.dumps(document), "quota-stream/plans")
 
 
 def _about_service(kind: str, document: dict[str, Any], *, at: int | None) -> Message:

@@ -50,13 +50,16 @@ class Singles:
         self._max_ahead_ms = max_ahead_ms
         self._elements: list[Element] = []
         self._records: list[Record] = []
+        self._mapped: dict[int, str] = {}
         self._backfill = False
 
-    def add(self, record: Record, document: dict[str, Any]) -> None:
-        """One more.  Raises Rejected."""
+    def add(self, record: Record, document: dict[str, Any], mapping: str | None = None) -> None:
+        """One more; `mapping` is the name of the one that made it of what the record holds.  Raises Rejected."""
         get = document.get
         element = (get("service"), get("start"), get("end"), get("in"), get("out"))
         self.extend([record], [element], backfill=flag(document, "backfill"))
+        if mapping is not None:
+            self._mapped[record.offset] = mapping
 
     def extend(self, records: Sequence[Record], elements: Sequence[Element], *, backfill: bool) -> None:
         """More of one kind."""
@@ -70,11 +73,11 @@ class Singles:
         """The run is over: its sound deltas as one event, then each of the others with what is wrong with it."""
         if not self._records:
             return
-        records = self._records
+        records, mapped = self._records, self._mapped
         latest = [record.timestamp + self._max_ahead_ms for record in records]
         services, start, end, in_, out = zip(*self._elements, strict=True)
         elements = Elements(services, start, end, in_, out, latest)
-        self._elements, self._records = [], []
+        self._elements, self._records, self._mapped = [], [], {}
         refusals = elements.refusals()
         kept = [index for index in range(len(records)) if index not in refusals]
         if kept:

@@ -482,7 +482,7 @@ class TestKept:
         ]
         for wrong_meta, wrong_pages in (
             (meta, short),
-            (meta, [plans_page(1, {}), *pages[1:]]),
+            (meta, [plans_page(1, {}, {}), *pages[1:]]),
             (meta, pages[1:]),
             (meta, [page for page in pages if page.key != "marks"]),
             (meta | {"rows": 300}, pages),

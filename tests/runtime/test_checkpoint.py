@@ -12,12 +12,15 @@ import pytest
 
 from stream.adapters.clock import WarpClock, run_warped
 from stream.adapters.memory import MemoryLog
+from stream.bootstrap import Parts, work_together
 from stream.core.errors import Corrupt, Misconfigured
 from stream.core.storing import plans_page
-from stream.ports import DELTAS, MAX_RECORD_BYTES, STATE, Message
+from stream.metrics import Metrics
+from stream.ports import DELTAS, MAX_RECORD_BYTES, STATE, Message, Role
 from stream.runtime.checkpoint import META, OUT, check_partitions, load, sealed
 from stream.runtime.partition import own
 from stream.wire import decode_page, encode_page
+from tests.config.texts import config, platform
 from tests.runtime.history import HOURLY, START_MS, Append, history, record, registration, totals
 from tests.runtime.lives import SETTINGS, Ran, Unseen, audit, latest, lives, restored
 from tests.runtime.watched import Torn
@@ -105,7 +108,7 @@ def flipped(snapshot: Snapshot) -> Snapshot:
 
 def other_plans(snapshot: Snapshot) -> Snapshot:
     slot, checkpoint, _ = meta(snapshot)["pages"]["plans"]
-    return snapshot | {f"plans/{slot}/0".encode(): encode_page(plans_page(1, {}), checkpoint)}
+    return snapshot | {f"plans/{slot}/0".encode(): encode_page(plans_page(1, {}, {}), checkpoint)}
 
 
 DAMAGES: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
@@ -228,6 +231,20 @@ def test_a_state_is_of_so_many_partitions(has: int) -> None:
             await own(log, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event())
         with pytest.raises(Misconfigured, match=wrong):
             await load(log, 0, lambda service: 0)
+
+    run_warped(main, start_ms=START_MS)
+
+
+@pytest.mark.parametrize("role", ["tracker", "collector", "enforcer"])
+def test_no_role_begins_on_another_number_of_partitions(role: Role) -> None:
+    """Each process looks before it does anything, also one that is assigned other partitions only."""
+
+    async def main(clock: WarpClock) -> None:
+        log = MemoryLog(clock, partitions=3)
+        await log.append(STATE, 0, [Message(META, sealed({"version": 2, "partitions": 2}))])
+        parts = Parts(config=config(platform()), log=log, clock=clock, metrics=Metrics(clock))
+        with pytest.raises(Misconfigured, match="made for 2 partitions"):
+            await work_together(parts, asyncio.Event(), [role])
 
     run_warped(main, start_ms=START_MS)
 
