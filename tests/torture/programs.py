@@ -59,7 +59,7 @@ class Program:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         self._killed = False
-        with (self._folder / f"{self.name}.log").open("ab") as record:
+        with (self._folder / f"{self.name}.log").open("ab", buffering=0) as record:
             self._process = await asyncio.create_subprocess_exec(
                 *self._words(), cwd=self._folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
                 stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, limit=LINE_LIMIT,

@@ -16,7 +16,8 @@ from tests.kafka.proxy import Proxy
 from tests.torture_kafka.faults import Fault
 from tests.torture_kafka.scene import BROKERS, PARTITIONS
 
-SLOW_S = 0.5
+SLOW_S = 0.25
+"""In each direction, so half a second an exchange."""
 REASSIGN_MS = 20_000
 
 
