@@ -72,7 +72,7 @@ def test_half_a_broadcast() -> None:
     assert "partitions 0, 2, 3 have not got version 2 yet" in call("plans", "diff", status=1).stdout
     assert call("plans", "apply").stdout == "version 3 is in force\n"
     (document,) = lines(call("plans", "show", "--json"))
-    assert document == {"partitions": [3, 3, 3, 3], "plans": from_log}
+    assert document == {"partitions": [3, 3, 3, 3], "plans": from_log, "mappings": {}}
 
 
 def test_show_in_words() -> None:
