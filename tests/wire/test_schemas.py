@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from stream import wire
 from stream.core.control import Control
 from stream.core.enforced import Doubt, Enforcement, Intent, Standing, Switch, Switches
+from stream.core.mapping import FieldMapping
 from stream.core.model import (
     MAX_BYTES,
     MAX_DELTA_MS,
@@ -30,10 +31,14 @@ from stream.core.model import (
 )
 from tests.wire.samples import END, HOUR, NOW, START, record
 from tests.wire.test_inputs import PLAN
+from tests.wire.test_mappings import NETFLOW, RADIUS
 from tests.wire.test_outcomes import decisions, warnings
 
 FOLDER = Path(__file__).parent.parent.parent / "schemas"
 SCHEMAS = {path.name.removesuffix(".schema.json"): json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
+
+
+MAPPINGS = {name: FieldMapping.from_json(name, form) for name, form in (("netflow", NETFLOW), ("radius", RADIUS))}
 
 
 def closed(schema: Any) -> Any:
@@ -140,6 +145,7 @@ def test_inputs_are_in_the_schema() -> None:
         wire.encode_adjustment("vm1/1", "pin", id="1", by="b", why="w", at=END, plan="p", profile="f", until=4),
         wire.encode_adjustment("vm1/1", "credit", id="1", by="b", why="w", bytes=5),
         wire.encode_plans(3, {"month": PLAN}),
+        wire.encode_plans(3, {"month": PLAN}, MAPPINGS),
     ):
         CLOSED["traffic.deltas"].validate(document(message))
 
