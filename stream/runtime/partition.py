@@ -157,9 +157,11 @@ class Partition:
             tracker.apply((), next_offset)
             self.due.note(decided=False)
 
-    def skip_lost(self, kept: tuple[int, int]) -> None:
+    async def skip_lost(self) -> None:
         """Go over what the log has removed too early, if that is accepted.  Raises Truncated."""
-        partition, next_offset, (first, end) = self._lease.partition, self._state.tracker.next_offset, kept
+        partition, next_offset = self._lease.partition, self._state.tracker.next_offset
+        async with asyncio.timeout(self._settings.deadline_s):
+            first, end = await self._log.bounds(DELTAS, partition)
         if next_offset > end:
             raise Truncated(
                 f"{DELTAS}/{partition}: everything before offset {next_offset} is counted, and the log ends at {end}: "
@@ -248,11 +250,14 @@ async def own(
         observer.restored(partition, state.tracker)
         owned = Partition(log, lease, state, settings, observer)
         await owned.publish()  # 3 what was durable but perhaps not shown
-        async with asyncio.timeout(settings.deadline_s):
-            owned.skip_lost(await log.bounds(DELTAS, partition))
+        await owned.skip_lost()
         async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s) as fetch:
             while not stop.is_set() and (until is None or state.tracker.next_offset < until):
-                fetched = await fetch(stop, owned.due.in_s)
+                try:
+                    fetched = await fetch(stop, owned.due.in_s)
+                except Truncated:
+                    await owned.skip_lost()  # says what there is to do, or else the next owner goes over it
+                    raise
                 for some in slices(fetched.records):
                     owned.apply(some)  # 4 pure
                     await asyncio.sleep(0)

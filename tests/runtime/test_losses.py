@@ -60,6 +60,22 @@ def test_a_loss_is_told() -> None:
     on_a_log(main)
 
 
+def test_a_loss_on_the_way_is_told_just_so() -> None:
+    """Whoever reads too slowly hears the same as who comes too late."""
+
+    async def main(log: JournalledLog) -> None:
+        await track(log, ACCEPTING)
+        owner = asyncio.create_task(own(log, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event()))
+        await asyncio.sleep(60)
+        stream = log._stream(DELTAS, 0)
+        log._store(DELTAS, 0, [record(totals(5, 1000))])
+        stream.expire(2 * START_MS, stream.end)
+        with pytest.raises(Truncated, match=r"offsets 6 to 6 were removed before they were counted.*`--accept-loss`"):
+            await owner
+
+    on_a_log(main)
+
+
 def test_a_loss_can_be_accepted() -> None:
     """Then what is left is counted, a warning names what was not, and it is over: nobody has to accept it again."""
 
