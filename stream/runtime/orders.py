@@ -71,5 +71,5 @@ def _decoded(value: bytes, decisions: bool) -> Decision | Control | None:
 
 
 def _appended(record: Record) -> int:
-    text = dict(record.headers).get(APPENDED, b"")
+    text = dict(record.headers).get(APPENDED) or b""
     return int(text) if text.isdigit() and len(text) < 20 else record.timestamp

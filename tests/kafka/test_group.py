@@ -148,6 +148,21 @@ async def test_static_membership(settings: KafkaSettings) -> None:
         await asyncio.gather(*(log.close() for log in logs))
 
 
+async def test_trouble_with_the_group_passes(settings: KafkaSettings) -> None:
+    """Two processes under one name throw each other out; neither ends, and the one that stays serves everything."""
+    await make_topics(settings)
+    logs = [await KafkaLog.open(replace(settings, instance_id="same")) for _ in range(2)]
+    one, two = map(Member, logs)
+    try:
+        async with serving(one, two) as [first, second]:
+            await seen(lambda: bool(one.told or two.told))
+            first.cancel()
+            await seen(lambda: two.has == ALL)
+            assert not second.done()
+    finally:
+        await asyncio.gather(*(log.close() for log in logs))
+
+
 # ---------------------------------------------------------------- taking over
 
 
@@ -199,6 +214,19 @@ async def test_what_is_worked_off_is_told_to_the_group(world: KafkaWorld, monkey
                     offsets = await admin.list_consumer_group_offsets(group)
                     if {at.partition: told.offset for at, told in offsets.items()}.get(1) == end:
                         break
+
+
+async def test_an_enforcer_tells_the_group_where_the_decisions_end(world: KafkaWorld) -> None:
+    """Its offsets are of the topic that it follows."""
+    await world.log.append(DELTAS, 1, messages("a", "b", "c"))
+    end = await world.log.append(CHANGES, 1, messages("a"))
+    member = Member(world.log, "enforcer")
+    async with serving(member):
+        await seen(lambda: member.has == ALL)
+        async with world.log.take_over("enforcer", 1), administering(world.settings) as admin:
+            offsets = await admin.list_consumer_group_offsets(world.settings.group("enforcer"))
+    told = {(at.topic, at.partition): offset.offset for at, offset in offsets.items()}
+    assert told == {(world.settings.topic(CHANGES), 1): end}
 
 
 # ---------------------------------------------------------------- topics that are not as they must be

@@ -124,3 +124,24 @@ async def test_close_does_not_wait_for_a_silent_broker(cluster: Cluster) -> None
             await log.close()
     finally:
         cluster.resume(1)
+
+
+async def test_what_a_silent_broker_has_cut_off_leaves_nothing_behind(cluster: Cluster) -> None:
+    """Producers that are given up end with all of their tasks, and with their connections."""
+    log = await KafkaLog.open(cluster.settings(request_s=REQUEST_S))
+    async with log.take_over("tracker", 0) as lease:
+        await log.append(DELTAS, 0, messages("a"))
+        before = asyncio.all_tasks()
+        cluster.pause(1)
+        try:
+            for work in (log.append(DELTAS, 0, messages("b")), lease.write(STATE, [Message(b"meta", b"1")])):
+                with pytest.raises(Unavailable):
+                    await work
+        finally:
+            cluster.resume(1)
+    await log.close()
+
+    async def ended() -> bool:
+        return asyncio.all_tasks() <= before
+
+    await until(ended, DEADLINE_S)

@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.adapters.admission import check_messages, check_place
 from stream.adapters.kafka import producing, reading
 from stream.adapters.kafka.counting import agreed_partitions
-from stream.adapters.kafka.group import Membership
+from stream.adapters.kafka.group import FOLLOWS, Membership
 from stream.adapters.kafka.lease import KafkaLease
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.core.errors import Misconfigured, QuotaStreamError, Truncated, Unavailable
 from stream.ports import DELTAS, Fetch, Message, Role
 
+log_ = structlog.get_logger()
+
 _T = TypeVar("_T")
 
+REJOIN_S = 1.0
 WATCH_S = 15.0
 """How often to look whether the topics still have as many partitions."""
 
@@ -100,7 +104,7 @@ class KafkaLog:
         self._place(DELTAS, partition)
         member = self._members.get(role)
         if member is not None:  # else somebody who does not serve: a tool, a test
-            end = await self._seen_end(DELTAS, partition) if role != "tracker" else None
+            end = await self._seen_end(FOLLOWS[role], partition) if role != "tracker" else None
             await member.confirm(partition, end)
         producer = await producing.start(self._settings, self._settings.transactional_id(role, partition))
         lease = KafkaLease(producer, partition, self._settings, self.snapshot, self._seen_end)
@@ -111,18 +115,22 @@ class KafkaLog:
 
     async def assignments(self, role: Role) -> AsyncGenerator[frozenset[int], None]:
         self._place(DELTAS, 0)
-        member = self._members[role] = Membership(self._settings, role)
-        changes = member.assignments()
         try:
             while True:
-                assigned = await self._unless_ended(anext(changes))
-                if not assigned <= set(range(self._partitions)):
-                    await self._check_count()
-                yield assigned
+                member = self._members[role] = Membership(self._settings, role)
+                try:
+                    async with aclosing(member.assignments()) as changes:
+                        while True:
+                            assigned = await self._unless_ended(anext(changes))
+                            if not assigned <= set(range(self._partitions)):
+                                await self._check_count()
+                            yield assigned
+                except Unavailable as error:
+                    self._check_open()
+                    log_.warning("group.joining_anew", role=role, cause=str(error), retry_in_s=REJOIN_S)
+                await self._unless_ended(asyncio.sleep(REJOIN_S))  # what it had goes on meanwhile: fences protect it
         finally:
-            if self._members.get(role) is member:
-                del self._members[role]
-            await changes.aclose()
+            self._members.pop(role, None)
 
     def release(self, topic: str, partition: int, before_offset: int) -> None:
         member = self._members.get("tracker")

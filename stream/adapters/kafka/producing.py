@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka import errors as kafka
 from aiokafka.structs import RecordMetadata
 
 from stream.adapters.kafka.ending import ended, stopped
@@ -83,9 +84,13 @@ async def stop(producer: AIOKafkaProducer) -> None:
 
 
 async def _give_up(producer: AIOKafkaProducer) -> None:
-    """What a stop that has taken too long leaves running."""
-    await producer._sender.close()
-    await producer.client.close()
+    """What a stop that has taken too long leaves running: also whoever waits for batches that nobody sends any more."""
+    try:
+        await producer._sender.close()
+    finally:
+        producer._message_accumulator.fail_all(kafka.ProducerClosed())
+        _hear_all(producer)
+        await producer.client.close()
 
 
 def _hear_all(producer: AIOKafkaProducer) -> None:

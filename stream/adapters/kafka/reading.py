@@ -5,37 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
 
 from stream.adapters.kafka.ending import ended
 from stream.adapters.kafka.errors import answering
+from stream.adapters.kafka.records import Memory, Records
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.core.errors import Misconfigured, Truncated, Unavailable
-from stream.ports import Fetch, Record
+from stream.core.errors import Truncated, Unavailable
+from stream.ports import Fetch
+
+log = structlog.get_logger()
 
 FETCH_BYTES = 4 * 1024 * 1024
-APPEND_TIME = 1
+HELD_S = 60.0
 STEP_S = 0.25
 """How often a snapshot looks whether only markers were left to read."""
 
-
-class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
-    """Makes our records straight from the broker's: aiokafka's own, of eleven fields, are half the cost of reading."""
-
-    def _consumer_record(self, place: TopicPartition, record: Any) -> Record:
-        if record.timestamp_type != APPEND_TIME:
-            raise Misconfigured(
-                f"kafka: {place.topic} keeps the publishers' own times; "
-                "set message.timestamp.type=LogAppendTime (`quota-stream topics verify` tells how)"
-            )
-        return _new(Record, (record.offset, record.timestamp, record.key, record.value, tuple(record.headers)))
-
-
-_new = tuple.__new__
-fetcher.PartitionRecords = _Records  # there is no other way in; the only readers of this process are ours
+fetcher.MemoryRecords, fetcher.PartitionRecords = Memory, Records  # there is no other way in; all readers here are ours
 
 
 @asynccontextmanager
@@ -69,6 +58,7 @@ class Reader:
         self._place = place
         self._request_s = request_s
         self._answered: tuple[int | None, float] = (None, asyncio.get_running_loop().time())
+        self._held_since: float | None = None
         self.next_offset = offset
         consumer.seek(place, offset)
 
@@ -81,7 +71,24 @@ class Reader:
             self.next_offset = await self._consumer.position(place)
         if not found:
             self._is_answered(doing)
+            self._is_held()
         return Fetch(found, self.next_offset)
+
+    def _is_held(self) -> None:
+        """Whoever writes in transactions and leaves one open keeps all readers from what comes after it."""
+        now = asyncio.get_running_loop().time()
+        written, seen = self._consumer.highwater(self._place), self._consumer.last_stable_offset(self._place)
+        if written is None or seen is None or seen >= written or self.next_offset < seen:
+            self._held_since = None
+        elif self._held_since is None:
+            self._held_since = now
+        elif now - self._held_since > HELD_S:
+            self._held_since = now
+            log.warning(
+                "read.held", place=f"{self._place.topic}/{self._place.partition}", offset=seen, hidden=written - seen,
+                cause="somebody's open transaction hides what was written after it",
+                cure="kafka-transactions.sh find-hanging, then abort",
+            )  # fmt: skip
 
     def _is_answered(self, doing: str) -> None:
         """An empty fetch means that there is nothing only if the broker has said so."""
