@@ -35,6 +35,8 @@ test-core: .venv/ready ## The tests that need Python only
 
 .kafka/ready: tests/kafka/pom.xml tests/kafka/fetch.py | .venv/ready
 	@$(BIN)/python -m tests.kafka.fetch
+	@$(BIN)/python -m tests.kafka.warm
+	@touch $@
 
 test-kafka: .venv/ready .kafka/ready ## The tests with a real Kafka, which is fetched once; needs Java 17 and Maven
 	@$(BIN)/pytest -n 2 --dist loadfile tests/kafka

@@ -25,12 +25,12 @@ from aiokafka.errors import KafkaError
 
 from stream.adapters.kafka.settings import KafkaSettings
 from tests.kafka.certificates import KEY_PASSWORD, Certificates, issue
-from tests.kafka.fetch import JARS, READY, kcat
+from tests.kafka.fetch import ARCHIVE, FETCHED, JARS, kcat
 from tests.kafka.proxy import Proxy
 
 DEADLINE_S = 60.0
 """For whatever must come; a broker mostly answers within five seconds."""
-STOP_S = 15.0
+STOP_S = 30.0
 POLL_S = 0.05
 CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
 JAVA = ("java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -68,9 +68,10 @@ class Cluster:
 
     def __init__(self, folder: Path, nodes: int = 1, **properties: str | int) -> None:
         """`properties` are the broker's, with `_` for `.`, and win over those of `_properties`."""
-        if not READY.exists():
+        if not FETCHED.exists():
             raise NotStarted("there is no Kafka in .kafka/: run `make test-kafka`, which fetches it")
         self.nodes = range(1, nodes + 1)
+        self.broker_options: tuple[str, ...] = (f"-XX:SharedArchiveFile={ARCHIVE}",)
         self._folder = folder
         self._certificates = Certificates(folder)
         self._own = {name.replace("_", "."): value for name, value in properties.items()}
@@ -300,7 +301,8 @@ class Cluster:
         """The kernel kills it when the thread that called this has ended, however that came: call it from the main."""
         with self._log(node).open("ab") as log:
             self._processes[node] = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *JAVA, "-Dorg.apache.logging.log4j.level=INFO", "-cp", f"{JARS}/*",
+                ["setpriv", "--pdeathsig", "KILL", *JAVA, *self.broker_options,
+                 "-Dorg.apache.logging.log4j.level=INFO", "-cp", f"{JARS}/*",
                  "kafka.Kafka", self._file(node)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip

@@ -14,7 +14,9 @@ ROOT = Path(__file__).parent.parent.parent
 CACHE = ROOT / ".kafka"
 JARS = CACHE / "jars"
 KCAT = CACHE / "kcat"
-READY = CACHE / "ready"
+FETCHED = CACHE / "fetched"
+ARCHIVE = CACHE / "classes.jsa"
+"""`tests.kafka.warm` makes it."""
 JAVA = 17
 PROGRAMS = {"java": "openjdk-17-jre-headless", "mvn": "maven", "openssl": "openssl", "setpriv": "util-linux"}
 """What must be installed, and the Debian package that has it."""
@@ -32,7 +34,7 @@ def main() -> None:
         _fetch_kcat()
     except Missing as error:
         raise SystemExit(f"The Kafka tests start a real Kafka. {error}") from error
-    READY.touch()
+    FETCHED.touch()
 
 
 def kcat() -> tuple[Path, Mapping[str, str]]:
