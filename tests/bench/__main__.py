@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
             if chosen.json:
                 print(json.dumps(result._asdict()), flush=True)
     if not chosen.json:
-        Console(width=None if sys.stdout.isatty() else 160).print(_table(results))
+        Console(width=None if sys.stdout.isatty() else 160).print(table(results))
 
 
 _DESCRIPTION = (
@@ -46,7 +46,7 @@ _DESCRIPTION = (
 )
 
 
-def _table(results: Sequence[Result]) -> Table:
+def table(results: Sequence[Result]) -> Table:
     table = Table(box=None, header_style="bold")
     for title in ("bench", "case"):
         table.add_column(title, no_wrap=True)

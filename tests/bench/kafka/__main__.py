@@ -5,39 +5,54 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from tests.bench.__main__ import _table
-from tests.bench.kafka import contest
+from tests.bench.__main__ import table
+from tests.bench.kafka import contest, scaling
 from tests.bench.measuring import Result
 from tests.kafka.cluster import Cluster
 
+CASES: Mapping[str, Callable[[str], AsyncIterator[Result]]] = {"scaling": scaling.run}
+ALL = (*contest.ROUNDS, *CASES)
+
 
 async def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.kafka", description=__doc__)
-    parser.add_argument("--case", action="append", choices=["batches", "singles"])
-    parser.add_argument("--servers", help="of a broker that runs already")
-    parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--only", default="")
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.kafka", description=_DESCRIPTION)
+    parser.add_argument("--case", action="append", choices=ALL, help="repeatable (all by default)")
+    parser.add_argument("--times", type=int, default=3, help="runs of each tracker that is not slow (3)")
+    parser.add_argument("--only", default="", metavar="PART", help="only trackers whose name has this in it")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="of our tracker, by py-spy, for speedscope")
+    parser.add_argument("--servers", metavar="HOST:PORT", help="of a broker that runs already")
     chosen = parser.parse_args(arguments)
     results: list[Result] = []
-    async with broker(chosen.servers) as servers:
+    async with _broker(chosen.servers) as servers:
         scores = {
-            form: await contest.contest(servers, form, chosen.times, chosen.only)
+            form: await contest.contest(servers, form, chosen.times, only=chosen.only, profile=chosen.profile)
             for form in contest.ROUNDS
-            if form in (chosen.case or contest.ROUNDS)
+            if form in (chosen.case or ALL)
         }
         results += contest.results(scores)
-    Console(width=None if sys.stdout.isatty() else 160).print(_table(results))
+        for name, run in CASES.items():
+            if name in (chosen.case or ALL):
+                async for result in run(servers):
+                    print(f"{result.case}: {result.ours:,.4g} {result.unit}", file=sys.stderr, flush=True)
+                    results.append(result)
+    Console(width=None if sys.stdout.isatty() else 160).print(table(results))
+
+
+_DESCRIPTION = (
+    "Measure our trackers on a real Kafka beside others that do the same job.  CPU seconds of the process per million "
+    "deltas unless a case says otherwise; medians over several runs.  Close to idle machines give the truest figures."
+)
 
 
 @asynccontextmanager
-async def broker(servers: str | None) -> AsyncIterator[str]:
+async def _broker(servers: str | None) -> AsyncIterator[str]:
     if servers is not None:
         yield servers
         return

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,28 +17,33 @@ from typing import NamedTuple
 
 import orjson
 
+from stream.adapters.kafka import topics
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, ENFORCEMENTS, STATE, TOPICS
+from stream.ports import CHANGES, DELTAS, TOPICS
 from tests.bench.kafka.contenders import CONTENDERS, OURS, Contender, Form
-from tests.bench.kafka.filling import changes, drop_topics, fill, make_topic, make_topics
+from tests.bench.kafka.filling import changes, drop_topics, fill, make_topic
+from tests.bench.kafka.installation import settings_of
 from tests.bench.kafka.processes import ended
 from tests.bench.kafka.workload import Change, Fleet, as_batches, as_singles, introductions, quotas_by_name
 from tests.bench.measuring import Result
+from tests.kafka.cluster import until
 from tests.kafka.fetch import ROOT
 
 PARTITIONS = 4
-ROUNDS: Mapping[Form, int] = {"singles": 60, "batches": 300}
+ROUNDS: Mapping[Form, int] = {"singles": 200, "batches": 1000}
 LIMIT_S = 300.0
 COMMITTED_S = 60.0
 """After the last delta every change must be committed and seen within this time."""
 AIMS = {
     ("batches", "aiokafka + orjson.loads"): "<= 3",
-    ("batches", "Kafka Streams"): "<= 1/4",
-    ("batches", "Kafka Streams, single deltas"): "<= 1/10",
-    ("batches", "Quix Streams, single deltas"): "<= 1/40",
+    ("batches", "Kafka Streams"): "<= 0.25",
+    ("batches", "Kafka Streams, single deltas"): "<= 0.1",
+    ("batches", "Quix Streams, single deltas"): "<= 0.025",
     ("singles", "Kafka Streams"): "<= 1",
-    ("singles", "Bytewax"): "<= 1/3",
+    ("singles", "Bytewax"): "<= 0.33",
 }
+BESIDE = ("Kafka Streams", "Quix Streams")
+"""Whose single deltas are compared with our batches, too."""
 _numbers = count(1)
 
 
@@ -57,135 +59,167 @@ class Score(NamedTuple):
     cpu_s: float
     wall_s: float
     verdict: str
-    """Whether the changes were right; empty if none are made."""
+    """What is wrong with the changes; empty if nothing."""
 
 
 @dataclass(frozen=True)
 class Course:
     """A topic that is filled, and what must come of it."""
 
-    servers: str
+    settings: KafkaSettings
     form: Form
-    prefix: str
     fleet: Fleet
-    deltas: int
-    records: int
     introductions: int
+    """Records that come before the first delta."""
+    records: int
+    deltas: int
     changes: Counter[Change]
 
 
 async def laid(servers: str, form: Form, rounds: int) -> Course:
-    fleet = Fleet(PARTITIONS)
-    prefix = f"{form}-{os.getpid()}."
-    settings = KafkaSettings(servers=servers, topic_prefix=prefix)
-    await make_topics(settings, PARTITIONS)
+    fleet, settings = Fleet(PARTITIONS), settings_of(servers, PARTITIONS)
+    await topics.create(settings)
     first = await fill(settings, DELTAS, introductions(fleet))
     records = as_singles(fleet, rounds) if form == "singles" else as_batches(fleet, rounds)
     written = await fill(settings, DELTAS, records)
     deltas = fleet.singles(rounds) if form == "singles" else rounds * fleet.services
-    return Course(servers, form, prefix, fleet, deltas, written, first, fleet.changes(rounds))
+    return Course(settings, form, fleet, first, written, deltas, fleet.changes(rounds))
+
+
+# ---------------------------------------------------------------- one run
 
 
 async def run(course: Course, contender: Contender, profile: Path | None = None) -> Score:
     """From nothing until the contender has counted everything and its changes are seen; then it is ended."""
-    name = f"bench-{os.getpid()}-{next(_numbers)}"
+    name = f"bench-{os.getpid()}-run-{next(_numbers)}"
+    servers = course.settings.servers
     if contender.ours:
-        await drop_topics(course.servers, *(f"{course.prefix}{each}" for each in TOPICS if each != DELTAS))
-        for topic in (STATE, CHANGES, ENFORCEMENTS, DEAD_LETTERS):
-            policy = "compact" if topic in (STATE, ENFORCEMENTS) else "delete"
-            await make_topic(course.servers, f"{course.prefix}{topic}", PARTITIONS, policy)
-        out = f"{course.prefix}{CHANGES}"
+        out = course.settings.topic(CHANGES)
+        await drop_topics(servers, *(course.settings.topic(topic) for topic in TOPICS if topic != DELTAS))
+        await topics.create(course.settings)
     else:
         out = f"{name}-changes"
-        await make_topic(course.servers, out, PARTITIONS)
-    with TemporaryDirectory() as folder, ExitStack() as stack:
-        process, marks = _started(stack, Path(folder), course, contender, name, out, profile)
-        await _counted(process, marks, contender, Path(folder))
+        await make_topic(servers, out, PARTITIONS)
+    with TemporaryDirectory() as folder, _started(Path(folder), course, contender, name, out, profile) as running:
+        await until(running.is_over, LIMIT_S)
         verdict = await _verdict(course, out) if contender.decides else ""
-        begin, end = (Mark(**orjson.loads(line)) for line in marks.read_text().splitlines())
+        begin, end = running.marks()
     millions = (end.count - begin.count) / 1e6
     return Score((end.cpu_s - begin.cpu_s) / millions, (end.wall_s - begin.wall_s) / millions, verdict)
 
 
+class _Running:
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self._folder, self._process = folder, process
+
+    def marks(self) -> list[Mark]:
+        path = self._folder / "marks"
+        return [Mark(**orjson.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+
+    async def is_over(self) -> bool:
+        has_ended = self._process.poll() is not None
+        if len(self.marks()) == 2:
+            return True
+        if has_ended:
+            said = (self._folder / "log").read_text(errors="replace")[-3000:]
+            raise RuntimeError(f"it ended before it had counted everything; it said:\n{said}")
+        return False
+
+
+@contextmanager
 def _started(
-    stack: ExitStack, folder: Path, course: Course, contender: Contender, name: str, out: str, profile: Path | None
-) -> tuple[subprocess.Popen[bytes], Path]:
-    quotas, state, marks = folder / "quotas.json", folder / "state", folder / "marks"
-    quotas.write_bytes(orjson.dumps(quotas_by_name(course.fleet)))
+    folder: Path, course: Course, contender: Contender, name: str, out: str, profile: Path | None
+) -> Iterator[_Running]:
+    state = folder / "state"
     state.mkdir()
+    (folder / "quotas").write_bytes(orjson.dumps(quotas_by_name(course.fleet)))
     told = {
-        "BROKER": course.servers, "PREFIX": course.prefix, "IN_TOPIC": f"{course.prefix}{DELTAS}", "OUT_TOPIC": out,
-        "APP_ID": name, "QUOTAS": str(quotas), "STATE_DIR": str(state), "MARKS": str(marks),
-        "TOTAL": str(course.deltas), "SKIPPED": str(course.introductions),
-        "WEIGHT": str(course.deltas / course.records), **contender.environ,
-    }  # fmt: skip
-    environ = {**os.environ, **told}
-    words, before = (
-        [word.replace("{STATE_DIR}", str(state)) for word in command]
-        for command in (contender.command, contender.before)
-    )
-    if profile is not None:
-        words = [str(Path(sys.executable).with_name("py-spy")), "record", "--rate", "500", "--format", "speedscope",
-                 "--output", str(profile), "--", *words]  # fmt: skip
-    log = stack.enter_context((folder / "log").open("wb"))
-    if before:
-        subprocess.run(before, env=environ, cwd=ROOT, stdout=log, stderr=log, check=True)
-    process = subprocess.Popen(words, env=environ, cwd=ROOT, stdout=log, stderr=log)
-    stack.callback(ended, process, signal.SIGTERM)
-    return process, marks
+        "BROKER": course.settings.servers,
+        "PREFIX": course.settings.topic_prefix,
+        "IN_TOPIC": course.settings.topic(DELTAS),
+        "OUT_TOPIC": out,
+        "APP_ID": name,
+        "QUOTAS": str(folder / "quotas"),
+        "STATE_DIR": str(state),
+        "MARKS": str(folder / "marks"),
+        "TOTAL": str(course.deltas),
+        "SKIPPED": str(course.introductions),
+        "WEIGHT": str(course.deltas / course.records),
+    }
+    environ = {**os.environ, **told, **contender.environ}
+    with (folder / "log").open("wb") as log:
+        for command in filter(None, (contender.before,)):
+            words = _words(command, state)
+            subprocess.run(words, env=environ, cwd=ROOT, stdout=log, stderr=log, check=True)
+        words = [*_profiler(profile), *_words(contender.command, state)]
+        process = subprocess.Popen(words, env=environ, cwd=ROOT, stdout=log, stderr=log)
+        try:
+            yield _Running(folder, process)
+        finally:
+            ended(process)
 
 
-async def _counted(process: subprocess.Popen[bytes], marks: Path, contender: Contender, folder: Path) -> None:
-    limit = time.monotonic() + LIMIT_S
-    while True:
-        over = process.poll() is not None or time.monotonic() > limit
-        if marks.exists() and len(marks.read_text().splitlines()) == 2:
-            return
-        if over:
-            said = (folder / "log").read_text(errors="replace")[-3000:]
-            raise RuntimeError(f"{contender.name} did not count everything; it said:\n{said}")
-        await asyncio.sleep(0.1)
+def _words(command: Sequence[str], state: Path) -> list[str]:
+    return [word.replace("{STATE_DIR}", str(state)) for word in command]
+
+
+def _profiler(profile: Path | None) -> list[str]:
+    if profile is None:
+        return []
+    program = str(Path(sys.executable).with_name("py-spy"))
+    return [program, "record", "--rate", "500", "--format", "speedscope", "--output", str(profile), "--"]
 
 
 async def _verdict(course: Course, out: str) -> str:
-    limit = time.monotonic() + COMMITTED_S
-    while True:
-        found = await changes(course.servers, out, PARTITIONS)
-        missing, more = (course.changes - found).total(), (found - course.changes).total()
-        if not missing or time.monotonic() > limit:
-            return "" if not missing and not more else f"{missing} changes missing, {more} too many"
-        await asyncio.sleep(0.5)
+    """Waits for changes that are not yet seen."""
+    found: Counter[Change] = Counter()
+
+    async def all_there() -> bool:
+        nonlocal found
+        found = await changes(course.settings.servers, out, PARTITIONS)
+        return not course.changes - found
+
+    try:
+        await until(all_there, COMMITTED_S)
+    except TimeoutError:
+        return f"{(course.changes - found).total()} changes are missing"
+    more = (found - course.changes).total()
+    return f"{more} changes too many" if more else ""
 
 
 # ---------------------------------------------------------------- all of them
 
 
-async def contest(servers: str, form: Form, times: int, only: str = "") -> Mapping[str, list[Score]]:
-    """Each as many times, one after the other and then again, so that no neighbour troubles one of them alone."""
+async def contest(
+    servers: str, form: Form, times: int, *, only: str = "", profile: Path | None = None
+) -> Mapping[str, list[Score]]:
+    """Each so many times, one after the other and then again, so that no neighbour troubles one of them alone."""
     course = await laid(servers, form, ROUNDS[form])
     scores: dict[str, list[Score]] = {}
     for turn in range(times):
         for contender in CONTENDERS[form]:
             if (contender.slow and turn) or only not in contender.name:
                 continue
-            score = await run(course, contender)
-            print(f"{form}: {contender.name}: {score.cpu_s:.3f} s CPU a million {score.verdict}", file=sys.stderr)
+            score = await run(course, contender, profile if contender.name == OURS else None)
+            said = f"{form}: {contender.name}: {score.cpu_s:.3f} s CPU, {score.wall_s:.3f} s a million {score.verdict}"
+            print(said, file=sys.stderr, flush=True)
             scores.setdefault(contender.name, []).append(score)
-    await drop_topics(servers, *(f"{course.prefix}{each}" for each in TOPICS))
+    await drop_topics(servers, *map(course.settings.topic, TOPICS))
     return scores
 
 
 def results(scores: Mapping[Form, Mapping[str, list[Score]]]) -> Iterator[Result]:
+    """Ours beside each of the others."""
     for form, found in scores.items():
-        cpu_s = {name: median(score.cpu_s for score in runs) for name, runs in found.items()}
-        if form == "batches" and "singles" in scores:
-            others = {
-                name: runs for name, runs in scores["singles"].items() if name in ("Kafka Streams", "Quix Streams")
-            }
-            cpu_s |= {f"{name}, single deltas": median(score.cpu_s for score in runs) for name, runs in others.items()}
-        ours = cpu_s.get(OURS)
-        for name, cost in cpu_s.items():
-            verdicts = {score.verdict for score in found.get(name, ()) if score.verdict}
-            ratio = None if ours is None or name == OURS else ours / cost
-            note = "; ".join(sorted(verdicts))
-            yield Result("kafka", f"{form}: {name}", cost, "s CPU/M", None, ratio, AIMS.get((form, name), ""), note)
+        costs = {name: median(score.cpu_s for score in runs) for name, runs in found.items()}
+        ours = costs.get(OURS)
+        if form == "batches":
+            beside = {name: runs for name, runs in scores.get("singles", {}).items() if name in BESIDE}
+            costs |= {f"{name}, single deltas": median(run.cpu_s for run in runs) for name, runs in beside.items()}
+        for name, cost in costs.items():
+            note = "; ".join(sorted({score.verdict for score in found.get(name, ()) if score.verdict}))
+            case, unit = f"{form}: {name}", "s CPU/M"
+            if ours is None or name.startswith(OURS):
+                yield Result("kafka", case, cost, unit, note=note)
+            else:
+                yield Result("kafka", case, ours, unit, cost, ours / cost, AIMS.get((form, name), ""), note)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.ports import COMPACTED, TOPICS
 from tests.bench.kafka.workload import Change, Placed
+from tests.kafka.cluster import until
 
 BATCH_BYTES = 256 * 1024
 """As publishers with some linger write them."""
 MOST_PENDING = 64
+PRODUCER: Mapping[str, Any] = {"acks": "all", "enable_idempotence": True, "max_batch_size": BATCH_BYTES}
 MOVES = ("exceeded", "stay_over")
 """Reasons of decisions that peers make as well."""
 
@@ -34,53 +36,51 @@ async def administering(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
-async def make_topics(settings: KafkaSettings, partitions: int) -> None:
-    """Ours, empty."""
-    for topic in TOPICS:
-        policy = "compact" if topic in COMPACTED else "delete"
-        await make_topic(settings.servers, settings.topic(topic), partitions, policy)
+async def make_topic(servers: str, name: str, partitions: int) -> None:
+    """A new one, for the changes of a peer."""
+    async with administering(servers) as admin:
+        told = await admin.create_topics([NewTopic(name, partitions, 1)])
+        if any(error for _, error, *_ in told.topic_errors):
+            raise KafkaError(f"{name}: {told}")
 
+        async def is_there() -> bool:
+            return not any(each["error_code"] for each in await admin.describe_topics([name]))
 
-async def make_topic(servers: str, name: str, partitions: int, policy: str = "delete") -> None:
-    configs = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": policy}
-    async with administering(servers) as admin, asyncio.timeout(60):
-        while True:
-            told = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
-            if all(error == 0 for _, error, *_ in told.topic_errors):
-                break
-            if any(error != TopicAlreadyExistsError.errno for _, error, *_ in told.topic_errors):
-                raise KafkaError(f"{name}: {told}")
-            await asyncio.sleep(0.1)  # one of that name is being deleted
-        while any(each["error_code"] for each in await admin.describe_topics([name])):
-            await asyncio.sleep(0.1)
+        await until(is_there)
 
 
 async def drop_topics(servers: str, *names: str) -> None:
-    async with administering(servers) as admin, asyncio.timeout(60):
+    async with administering(servers) as admin:
         await admin.delete_topics(list(names))
-        gone = UnknownTopicOrPartitionError.errno
-        while any(each["error_code"] != gone for each in await admin.describe_topics(list(names))):
-            await asyncio.sleep(0.1)
+
+        async def are_gone() -> bool:
+            gone = UnknownTopicOrPartitionError.errno
+            return all(each["error_code"] == gone for each in await admin.describe_topics(list(names)))
+
+        await until(are_gone)
 
 
-async def fill(settings: KafkaSettings, topic: str, records: Iterable[Placed], *, at_once: str = "") -> int:
-    """Appends all; returns how many.  `at_once`: as one transaction of that name, so that they are seen together."""
-    words = {"transactional_id": at_once, "transaction_timeout_ms": 900_000} if at_once else {}
-    producer = AIOKafkaProducer(
-        **settings.client(), acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES, **words
-    )
-    async with producer:
-        if not at_once:
-            return await _send(producer, settings.topic(topic), records)
-        async with producer.transaction():
-            return await _send(producer, settings.topic(topic), records)
+async def fill(settings: KafkaSettings, topic: str, records: Iterable[Placed]) -> int:
+    """Appends all; returns how many."""
+    async with AIOKafkaProducer(**settings.client(), **PRODUCER) as producer:
+        return await _send(producer, settings.topic(topic), records)
+
+
+@asynccontextmanager
+async def appearing(settings: KafkaSettings, topic: str, records: Iterable[Placed]) -> AsyncIterator[None]:
+    """All have been sent when it is entered, and are seen at once when it is left."""
+    words = {"transactional_id": f"{settings.application}.bench", "transaction_timeout_ms": 900_000}
+    async with AIOKafkaProducer(**settings.client(), **PRODUCER, **words) as producer, producer.transaction():
+        await _send(producer, settings.topic(topic), records)
+        yield
 
 
 async def _send(producer: AIOKafkaProducer, topic: str, records: Iterable[Placed]) -> int:
     builders: dict[int, BatchBuilder] = {}
     pending: list[asyncio.Future[object]] = []
     count = 0
-    for count, (partition, (key, value, headers)) in enumerate(records, 1):
+    for partition, (key, value, headers) in records:
+        count += 1
         builder = builders.get(partition) or producer.create_batch()
         if builder.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
             pending.append(await producer.send_batch(builder, topic, partition=partition))
