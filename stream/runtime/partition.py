@@ -135,17 +135,20 @@ class Partition:
         if tracker.plans_version != version:
             self._compare_plans()
         drained = tracker.drain()
-        appended = {record.offset: record.timestamp for record in records} if drained.outcomes else {}
+        told = drained.outcomes or drained.dead_letters
+        appended = {record.offset: record.timestamp for record in records} if told else {}
         for outcome in drained.outcomes:
             key, value, headers = wire.encode_outcome(outcome)
             since = str(appended[outcome.input.offset]).encode()
             self._outcomes.append(Message(key, value, (*headers, (APPENDED, since))))
         self._decided += drained.outcomes
         for letter in drained.dead_letters:
-            self._dead_letters.append(Message(*wire.encode_dead_letter(DELTAS, self._lease.partition, letter)))
+            at = appended[letter.position.offset]
+            encoded = wire.encode_dead_letter(DELTAS, self._lease.partition, letter, appended=at)
+            self._dead_letters.append(Message(*encoded))
             self._rejected.append(letter.reason)
         self._observer.applied(self._lease.partition, tracker, records[-1].timestamp)
-        self.due.note(decided=bool(drained.outcomes or drained.dead_letters))
+        self.due.note(decided=bool(told))
         if len(self._dead_letters) > MOST_DEAD_LETTERS:
             self.due.hasten()
 

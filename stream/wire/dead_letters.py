@@ -14,8 +14,11 @@ from stream.wire.documents import cut
 _MAX_REASON_CHARACTERS = 8000
 
 
-def encode_dead_letter(topic: str, partition: int, letter: DeadLetter) -> Message:
-    """The key says where the record stood, so a letter that is written twice can be told to be one."""
+def encode_dead_letter(topic: str, partition: int, letter: DeadLetter, *, appended: int | None = None) -> Message:
+    """The key says where the record stood, so a letter that is written twice can be told to be one.
+
+    `appended` is the record's append time in ms.
+    """
     offset, index = letter.position.offset, letter.position.index
     key = f"{topic}/{partition}/{offset}/{index}"
     document: dict[str, Any] = {
@@ -28,5 +31,5 @@ def encode_dead_letter(topic: str, partition: int, letter: DeadLetter) -> Messag
         document["value"] = value.decode()
     except UnicodeDecodeError:
         document["value_base64"] = b64encode(value).decode()
-    headers = attributes("dead-letter", f"quota-stream/tracker/{partition}", key)
+    headers = attributes("dead-letter", f"quota-stream/tracker/{partition}", key, at=appended)
     return Message(key.encode(), orjson.dumps(document), headers)
