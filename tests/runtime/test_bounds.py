@@ -53,6 +53,7 @@ def test_what_is_dropped_is_counted_once_and_its_age_stays() -> None:
 
     async def main(clock: WarpClock) -> None:
         log, metrics = MemoryLog(clock), Metrics(clock)
+        metrics.assigned("tracker", frozenset({0}))
         await log.append(DELTAS, 0, [Message(None, BAD.value, ())])
 
         async def attempt(on: MemoryLog | WatchedLog) -> None:
@@ -63,10 +64,8 @@ def test_what_is_dropped_is_counted_once_and_its_age_stays() -> None:
             return sum(sample.value for sample in samples if sample.name == "quota_stream_dead_letters_total")
 
         for _ in range(3):
-            with pytest.raises(Unavailable):
-                await attempt(
-                    WatchedLog(log, Trouble("refused", 6))
-                )  # the dead letter is said, the state is not written
+            with pytest.raises(Unavailable):  # the dead letter is said, the state is not written
+                await attempt(WatchedLog(log, Trouble("refused", 7)))
             await asyncio.sleep(100)
         assert (await log.bounds(DEAD_LETTERS, 0))[1] == 3
         assert total() == 0
