@@ -91,6 +91,14 @@ async def test_a_broker_that_is_silent(cluster: Cluster, log: KafkaLog) -> None:
     assert values(await read_all(log, CHANGES, 1)) == ["after"]
 
 
+async def test_a_reader_gives_up(cluster: Cluster, log: KafkaLog) -> None:
+    """While there is no broker it says Unavailable: aiokafka's own cancelling is not taken for ours."""
+    cluster.kill(1)
+    async with asyncio.timeout(BOUND_S):
+        with pytest.raises(Unavailable):
+            await read_on(log)
+
+
 async def test_a_reader_survives_a_restart(cluster: Cluster, log: KafkaLog) -> None:
     """A read that was waiting when the broker was killed goes on with what comes when it is back."""
     async with aclosing(log.read(DELTAS, 0, 1, wait_s=0.2)) as fetches:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 STOP_S = 5.0
 
 
-async def ended(starting: asyncio.Task[None], *ways: Callable[[], Awaitable[None]]) -> None:
+async def ended(starting: asyncio.Task[None], *ways: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """A start is let come to its end first, as one that is cancelled leaves connections behind; then it is
     stopped."""
     await asyncio.wait({starting}, timeout=STOP_S)
@@ -20,10 +20,15 @@ async def ended(starting: asyncio.Task[None], *ways: Callable[[], Awaitable[None
     await stopped(*ways)
 
 
-async def stopped(*ways: Callable[[], Awaitable[None]]) -> None:
-    """Try one way after the other until one of them ends in time."""
+async def stopped(*ways: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Try one way after the other until one of them ends well and in time.
+
+    Each is a task of its own: aiokafka cancels tasks and awaits them, and so raises a CancelledError that is not ours.
+    """
     for way in ways:
-        with suppress(Exception):
-            async with asyncio.timeout(STOP_S):
-                await way()
-                return
+        ending = asyncio.create_task(way())
+        await asyncio.wait({ending}, timeout=STOP_S)
+        if not ending.done():
+            ending.cancel()
+        elif not ending.cancelled() and ending.exception() is None:
+            return

@@ -75,7 +75,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                     await self._commit_offsets()
                     committed_at = asyncio.get_running_loop().time()
         finally:
-            await ended(starting, self._consumer.stop)
+            await ended(starting, self._consumer.stop, self._consumer._client.close)
 
     async def _look(self) -> None:
         """Wait a while for news; a consumer that nobody asks is taken for stuck, and only who asks hears of errors."""
