@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
+from stream.adapters.kafka import reading
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.ports import CHANGES, DELTAS, Message
+from stream.core.errors import Unavailable
+from stream.ports import CHANGES, DELTAS, STATE, Message
 from stream.runtime.orders import orders
 from tests.adapters.world import messages, read_all, values
 from tests.kafka.cluster import Cluster
@@ -77,3 +80,15 @@ async def test_a_header_of_ours_without_a_value(world: KafkaWorld) -> None:
             next_offset, some = await anext(found)
             appended += [order.appended for order in some]
     assert appended == [first.timestamp, second.timestamp]
+
+
+async def test_a_snapshot_of_the_past_is_none(world: KafkaWorld) -> None:
+    """A broker that lags behind what was written is not believed: the snapshot fails, and later it is whole."""
+    async with world.log.take_over("tracker", 0) as lease:
+        assert await lease.snapshot(STATE) == {}
+        await lease.write(STATE, [Message(b"meta", b"1")])
+        end = (await world.log.bounds(STATE, 0))[1]
+        place = TopicPartition(world.settings.topic(STATE), 0)
+        with pytest.raises(Unavailable, match=f"stands still at offset {end} of {end + 1}"):
+            await reading.snapshot(replace(world.settings, request_s=1.0), place, end + 1)
+        assert await lease.snapshot(STATE) == {b"meta": b"1"}

@@ -1,5 +1,8 @@
 """Ownership of a partition: a transactional producer, which is the fence.
 
+A broker that has lost the lead and does not know it yet gives what was true a while ago.  Therefore a snapshot begins
+with a write of its own, and reads up to that.
+
 Kafka acknowledges a commit before readers can see it.  A write waits for that as well, so that whatever has returned is
 in every snapshot that is taken from then on; the next transaction could not begin earlier anyway.
 """
@@ -19,6 +22,8 @@ from stream.core.errors import Fenced, Unavailable
 from stream.ports import Message
 
 LOOK_S = 0.005
+MARK = b"taken over"
+"""Key of what is written before the first snapshot: no record stays of it."""
 
 
 class KafkaLease:
@@ -30,20 +35,25 @@ class KafkaLease:
         producer: AIOKafkaProducer,
         partition: int,
         settings: KafkaSettings,
-        snapshot: Callable[[str, int], Awaitable[Mapping[bytes, bytes]]],
+        snapshot: Callable[[str, int, int], Awaitable[Mapping[bytes, bytes]]],
         end: Callable[[str, int], Awaitable[int]],
     ) -> None:
-        """`snapshot` and `end` (the offset after the last record that readers see) are of (topic, partition)."""
+        """`snapshot` (up to this offset at least) and `end` (the offset after the last record that readers see) are of
+        (topic, partition)."""
         self.partition = partition
         self._producer = producer
         self._settings = settings
         self._snapshot, self._end = snapshot, end
+        self._written: dict[str, int] = {}
+        """By topic: the offset after our last record."""
         self._one_at_a_time = asyncio.Lock()
         self._ended = False
         self._failed: BaseException | None = None
 
     async def snapshot(self, topic: str) -> Mapping[bytes, bytes]:
-        return await self._snapshot(topic, self.partition)
+        if topic not in self._written:
+            await self.write(topic, [Message(MARK, None)])
+        return await self._snapshot(topic, self.partition, self._written[topic])
 
     async def write(self, topic: str, messages: Sequence[Message]) -> None:
         check_messages(topic, messages)
@@ -70,8 +80,10 @@ class KafkaLease:
         end = await producing.send(self._producer, self._settings.topic(topic), self.partition, messages, within_s)
         async with answering(f"commit to {place}", within_s):
             await self._producer.commit_transaction()
+        async with answering(f"see what was committed to {place}; an open transaction of others may hide it", within_s):
             while await self._end(topic, self.partition) < end:  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_S)
+        self._written[topic] = end
 
     def end(self) -> AIOKafkaProducer:
         """Nothing more is written; returns the producer, to be stopped."""

@@ -97,7 +97,7 @@ class KafkaLog:
                 yield fetch
 
     async def snapshot(self, topic: str, partition: int) -> Mapping[bytes, bytes]:
-        return await self._unless_ended(reading.snapshot(self._settings, self._place(topic, partition)))
+        return await self._snapshot(topic, partition, 0)
 
     @asynccontextmanager
     async def take_over(self, role: Role, partition: int) -> AsyncIterator[KafkaLease]:
@@ -107,7 +107,7 @@ class KafkaLog:
             end = await self._seen_end(FOLLOWS[role], partition) if role != "tracker" else None
             await member.confirm(partition, end)
         producer = await producing.start(self._settings, self._settings.transactional_id(role, partition))
-        lease = KafkaLease(producer, partition, self._settings, self.snapshot, self._seen_end)
+        lease = KafkaLease(producer, partition, self._settings, self._snapshot, self._seen_end)
         try:
             yield lease
         finally:
@@ -195,6 +195,9 @@ class KafkaLog:
         self._check_open()
         check_place(topic, partition, self._partitions)
         return TopicPartition(self._settings.topic(topic), partition)
+
+    async def _snapshot(self, topic: str, partition: int, least: int) -> Mapping[bytes, bytes]:
+        return await self._unless_ended(reading.snapshot(self._settings, self._place(topic, partition), least))
 
     async def _seen_end(self, topic: str, partition: int) -> int:
         return await reading.end(self._offsets, self._place(topic, partition), self._settings.request_s)

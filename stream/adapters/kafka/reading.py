@@ -47,7 +47,7 @@ async def started(settings: KafkaSettings, place: TopicPartition | None = None) 
             consumer.assign([place])
         yield consumer
     finally:
-        await ended(starting, consumer.stop)
+        await ended(starting, consumer.stop, consumer._client.close)
 
 
 class Reader:
@@ -114,12 +114,14 @@ async def end(consumer: AIOKafkaConsumer, place: TopicPartition, request_s: floa
     return offset
 
 
-async def snapshot(settings: KafkaSettings, place: TopicPartition) -> Mapping[bytes, bytes]:
-    """The latest value of each key; each step towards the end as it was at first is given `request_s`."""
+async def snapshot(settings: KafkaSettings, place: TopicPartition, least: int = 0) -> Mapping[bytes, bytes]:
+    """The latest value of each key, from what lies before the offset `least` and before the end as it is at first; each
+    step is given `request_s`."""
     latest: dict[bytes, bytes] = {}
     loop = asyncio.get_running_loop()
     async with started(settings, place) as consumer:
         first, last = await bounds(consumer, place, settings.request_s)
+        last = max(last, least)
         reader = Reader(consumer, place, first, settings.request_s)
         moved_at = loop.time()
         while reader.next_offset < last:
