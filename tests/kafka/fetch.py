@@ -81,18 +81,26 @@ def _fetch_kcat() -> None:
         raise Missing("There is no kcat here: install it.")
     print("Fetching kcat ...", flush=True)
     shutil.rmtree(KCAT, ignore_errors=True)
-    packages = KCAT / "packages"
-    (packages / "partial").mkdir(parents=True)
-    options = ["-o", "Debug::NoLocking=1", "-o", f"Dir::Cache::archives={packages}", "--no-install-recommends"]
-    fetched = subprocess.run(
-        ["apt-get", *options, "install", "--download-only", "-y", "kcat"], capture_output=True, text=True
-    )
-    found = sorted(packages.glob("*.deb"))
-    if fetched.returncode or not found:
-        print(fetched.stdout, fetched.stderr, sep="", file=sys.stderr)
-        raise Missing("apt-get could not fetch kcat, see above: try `apt-get update`, or install kcat.")
-    for package in found:
+    cache, lists = KCAT / "cache", KCAT / "lists"
+    packages = cache / "archives"
+    for folder in (packages, lists):
+        (folder / "partial").mkdir(parents=True)
+    download = ["-o", f"Dir::Cache={cache}", "--no-install-recommends", "--download-only", "-y"]
+    own_lists = ["-o", f"Dir::Cache={cache}", "-o", f"Dir::State::lists={lists}"]
+    if not _apt_get(*download, "install", "kcat"):  # as where nobody has asked for the registry's lists yet
+        _apt_get(*own_lists, "update")
+        if not _apt_get(*own_lists, *download, "install", "kcat"):
+            raise Missing("apt-get could not fetch kcat, see above: mend its access to the registry, or install kcat.")
+    for package in sorted(packages.glob("*.deb")):
         subprocess.run(["dpkg", "-x", package, KCAT], check=True)
+
+
+def _apt_get(*words: str) -> bool:
+    """As whoever we are: it writes only where it is told to."""
+    done = subprocess.run(["apt-get", "-q", "-o", "Debug::NoLocking=1", *words], capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout, done.stderr, sep="", file=sys.stderr)
+    return done.returncode == 0
 
 
 if __name__ == "__main__":
