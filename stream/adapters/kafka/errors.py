@@ -52,25 +52,35 @@ def translated(error: kafka.KafkaError, doing: str) -> Fenced | Truncated | Misc
     if isinstance(error, kafka.OffsetOutOfRangeError):
         return Truncated(f"kafka: could not {doing}: those records are not kept")
     if isinstance(error, _DENIED):
-        return Misconfigured(f"kafka: not allowed to {doing}: {_lacking(error)}; see the README's table of ACLs")
+        return Misconfigured(f"kafka: not allowed to {doing}: {_lacking(error, doing)}; see the README's table of ACLs")
     if isinstance(error, _UNUSABLE):
         return Misconfigured(f"kafka: could not {doing}: {_words(error)}")
     return Unavailable(f"kafka: could not {doing}: {_words(error)}")
 
 
-def _lacking(error: kafka.KafkaError) -> str:
-    """Of which resource the ACL is missing, as far as the broker says."""
-    kinds = {
-        kafka.TopicAuthorizationFailedError: "topic",
-        kafka.GroupAuthorizationFailedError: "group",
-        kafka.TransactionalIdAuthorizationFailed: "transactional id",
-    }
-    for kind, name in kinds.items():
-        if isinstance(error, kind):
-            told = error.args[0] if error.args else ""
-            names = sorted(told) if isinstance(told, set | frozenset | list | tuple) else [told] if told else []
-            return f"an ACL is missing on {name} {', '.join(map(str, names))}".rstrip()
-    return "an ACL is missing on the cluster"
+_OPERATIONS = {
+    "write": "Write",
+    "commit to": "Write",
+    "describe": "Describe",
+    "see the settings": "DescribeConfigs",
+    "make": "Create",
+}
+"""By the beginning of what is done to a topic; everything else is Read."""
+
+
+def _lacking(error: kafka.KafkaError, doing: str) -> str:
+    """Which ACL is missing, as far as the broker says."""
+    told = error.args[0] if error.args else ""
+    names = sorted(told) if isinstance(told, set | frozenset | list | tuple) else [told] if told else []
+    resource = ", ".join(map(str, names))
+    if isinstance(error, kafka.TopicAuthorizationFailedError):
+        operation = next((word for verb, word in _OPERATIONS.items() if doing.startswith(verb)), "Read")
+        return f"the ACL {operation} on topic {resource} is missing"
+    if isinstance(error, kafka.GroupAuthorizationFailedError):
+        return f"the ACL Read on group {resource} is missing"
+    if isinstance(error, kafka.TransactionalIdAuthorizationFailed):
+        return f"the ACL Write on transactional id {resource} is missing"
+    return f"the ACL {'Create' if doing.startswith('make') else 'IdempotentWrite'} on the cluster is missing"
 
 
 def _words(error: kafka.KafkaError) -> str:

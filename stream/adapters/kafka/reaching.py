@@ -122,7 +122,7 @@ def _cause(error: Exception, place: str, settings: KafkaSettings) -> str:
         return f"{place}: TLS failed ({error.reason}); is security_protocol right, which is {spoken}?"
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return f"{place}: no answer within {settings.request_s:g} s"
-    if isinstance(error, kafka.KafkaConnectionError):
+    if isinstance(error, kafka.KafkaConnectionError | ConnectionResetError):
         return f"{place}: it closed the connection; is security_protocol right, which is {spoken}{_without(settings)}?"
     return f"{place}: {_said(error)}"
 

@@ -203,19 +203,19 @@ async def _metadata(settings: KafkaSettings, broker: Broker) -> tuple[dict[str, 
     doing = "describe the topics"
     reply = await broker.ask(MetadataRequest(names, allow_auto_topic_creation=False), doing)
     there = {}
-    for each in reply["topics"]:
+    for each in sorted(reply["topics"], key=lambda one: names.index(one["topic"])):
         error = kafka.for_code(each["error_code"])
         if error in (kafka.NoError, kafka.LeaderNotAvailableError):
             there[each["topic"]] = each
         elif error is not kafka.UnknownTopicOrPartitionError:
             raise translated(error(each["topic"]), doing)
-    return {name: there[name] for name in names if name in there}, reply
+    return there, reply
 
 
 async def _topics(settings: KafkaSettings, broker: Broker) -> tuple[dict[str, Topic], int]:
     """Those of ours that are there, and how many brokers there are."""
     there, reply = await _metadata(settings, broker)
-    doing = "see the settings of the topics (DescribeConfigs)"
+    doing = "see the settings of the topics"
     resources = [(ConfigResourceType.TOPIC, name, None) for name in there]
     described = await broker.ask(DescribeConfigsRequest(resources), doing) if there else {"resources": []}
     found = {}
@@ -279,7 +279,7 @@ async def _create(
 ) -> None:
     if not topics:
         return
-    doing = "make the topics (Create)"
+    doing = "make the topics"
     new: list[Any] = [
         (
             settings.topic(topic),
@@ -292,11 +292,11 @@ async def _create(
     ]
     request = CreateTopicsRequest(new, timeout=round(1000 * settings.request_s), validate_only=False)
     reply = await broker.ask(request, doing)
-    for each in reply["topic_errors"]:
+    names = [settings.topic(topic) for topic in topics]
+    for each in sorted(reply["topic_errors"], key=lambda one: names.index(one["topic"])):
         error = kafka.for_code(each["error_code"])
-        if error is kafka.NoError or error is kafka.TopicAlreadyExistsError:
-            continue
         told = f"{each['topic']}: {each.get('error_message') or error.__name__}"
         if error in (kafka.InvalidReplicationFactorError, kafka.InvalidConfigurationError, kafka.PolicyViolationError):
             raise Misconfigured(f"kafka: the cluster does not take topic {told}")
-        raise translated(error(told), doing)
+        if error not in (kafka.NoError, kafka.TopicAlreadyExistsError):
+            raise translated(error(each["topic"]), doing)
