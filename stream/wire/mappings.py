@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 from stream.core.errors import Rejected
@@ -31,8 +30,22 @@ _TIME = re.compile(
     r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND: Final = timedelta(seconds=1)
-_MS: Final = {"s": Fraction(1000), "ms": Fraction(1), "us": Fraction(1, 1000), "ns": Fraction(1, 1_000_000)}
+
+
+class Ratio(NamedTuple):
+    """An exact number; `Fraction` would bring it to lowest terms at each step, which costs more than all else."""
+
+    above: int
+    below: int
+
+    def plus(self, other: Ratio) -> Ratio:
+        return Ratio(self.above * other.below + other.above * self.below, self.below * other.below)
+
+    def less(self, other: Ratio) -> Ratio:
+        return Ratio(self.above * other.below - other.above * self.below, self.below * other.below)
+
+
+_MS: Final = {"s": Ratio(1000, 1), "ms": Ratio(1, 1), "us": Ratio(1, 1000), "ns": Ratio(1, 1_000_000)}
 
 
 class Translator:
@@ -48,9 +61,10 @@ class Translator:
         """The name of the mapping, and the delta as our format has it.  Raises Rejected."""
         lacking = []
         for mapping in self._mappings:
-            missing = mapping.missing(document)
-            if not missing:
-                return mapping.name, mapping.read(document, value)
+            values = mapping.values(document)
+            if None not in values.values():
+                return mapping.name, mapping.read(values, value)
+            missing = (name for name, found in values.items() if found is None)
             lacking.append(f"{mapping.name} lacks {', '.join(missing)}")
         raise Rejected(
             f"no mapping fits: {'; '.join(lacking)}",
@@ -59,27 +73,14 @@ class Translator:
         )
 
 
-class _Place(NamedTuple):
-    """Where a field lies: its whole name, and the keys on the way to it if its dots go into objects."""
-
-    name: str
-    keys: tuple[str, ...]
-
-    @classmethod
-    def of(cls, name: str) -> _Place:
-        return cls(name, tuple(name.split(".")) if "." in name else ())
-
-    def find(self, document: Mapping[str, Any]) -> Any:
-        """Its value; None if there is none."""
-        found = document.get(self.name)
-        if found is not None or not self.keys:
-            return found
-        found = document
-        for key in self.keys:
-            if not isinstance(found, dict):
-                return None
-            found = found.get(key)
-        return found
+def _found(document: Mapping[str, Any], name: str) -> Any:
+    """The value of a field whose dots go into objects; None if there is none."""
+    found: Any = document
+    for key in name.split("."):
+        if not isinstance(found, dict):
+            return None
+        found = found.get(key)
+    return found
 
 
 class _Mapping:
@@ -88,23 +89,25 @@ class _Mapping:
     def __init__(self, mapping: FieldMapping) -> None:
         self.name = mapping.name
         self._mapping = mapping
-        self._parts = [(part.text, None if part.field is None else _Place.of(part.field)) for part in mapping.parts()]
+        self._parts = mapping.parts()
         told = (mapping.start, mapping.end, mapping.duration, mapping.in_, mapping.out)
-        numbers = [_Place.of(each.field) for each in told if isinstance(each, Timed | Scaled)]
-        self._numbers = dict.fromkeys(numbers)  # each once
-        self._needed = dict.fromkeys([place for _, place in self._parts if place is not None] + numbers)
+        names = [part.field for part in self._parts if part.field]
+        names += [each.field for each in told if isinstance(each, Timed | Scaled)]
+        self._fields = {name: "." in name for name in names}
 
-    def missing(self, document: Mapping[str, Any]) -> list[str]:
-        """The fields that the object lacks; null counts as absent."""
-        return [place.name for place in self._needed if place.find(document) is None]
+    def values(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """By the names of its fields; None where there is none."""
+        found = {name: document.get(name) for name in self._fields}
+        for name, dotted in self._fields.items():
+            if dotted and found[name] is None:
+                found[name] = _found(document, name)
+        return found
 
-    def read(self, document: Mapping[str, Any], value: bytes) -> dict[str, Any]:
+    def read(self, values: dict[str, Any], value: bytes) -> dict[str, Any]:
         """The delta.  Raises Rejected."""
-        service = "".join(text + ("" if place is None else self._id(place, document)) for text, place in self._parts)
-        values = {place.name: place.find(document) for place in self._numbers}
+        service = "".join(part.text + (self._id(part.field, values) if part.field else "") for part in self._parts)
         if float in map(type, values.values()):  # which may have lost digits
-            exact = json.loads(value, parse_float=_decimal, parse_int=_decimal)
-            values = {place.name: place.find(exact) for place in self._numbers}
+            values = self.values(json.loads(value, parse_float=_decimal, parse_int=_decimal))
         start, end = self._interval(values)
         mapping = self._mapping
         return {
@@ -119,16 +122,18 @@ class _Mapping:
         told = shown(str(value) if isinstance(value, Decimal) else value)
         return Rejected(f"a mapped field {what}: {field} is {told}{why}, as the mapping {self.name} reads it", cure)
 
-    def _id(self, place: _Place, document: Mapping[str, Any]) -> str:
-        value = place.find(document)
+    def _id(self, field: str, values: Mapping[str, Any]) -> str:
+        value = values[field]
         if type(value) is int or (isinstance(value, str) and value):
             return str(value)
-        cure = f"give {place.name} as a string or a whole number within 64 bits: it becomes part of the service's id"
-        raise self._refusal("is no id", place.name, value, "", cure)
+        cure = f"give {field} as a string or a whole number within 64 bits: it becomes part of the service's id"
+        raise self._refusal("is no id", field, value, "", cure)
 
     def _number(self, field: str, values: Mapping[str, Any]) -> int | Decimal:
         """A number, or one in quotes, as JSON for 64-bit integers often has them; not negative."""
         value = values[field]
+        if type(value) is int and value >= 0:  # as nearly always
+            return value
         if isinstance(value, str) and _NUMBER.fullmatch(value):
             value = _decimal(value)
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
@@ -162,27 +167,29 @@ class _Mapping:
         end = None if mapping.end is None else self._instant(mapping.end, values)
         if start is None or end is None:
             length = mapping.duration
-            lasting = self._ms(length, values) if isinstance(length, Timed) else Fraction(length or 0)
-            start = end - lasting if start is None and end is not None else start
-            end = start + lasting if end is None and start is not None else end
+            lasting = self._ms(length, values) if isinstance(length, Timed) else Ratio(length or 0, 1)
+            start = end.less(lasting) if start is None and end is not None else start
+            end = start.plus(lasting) if end is None and start is not None else end
         assert start is not None, "a mapping tells two of start, end and duration"
         assert end is not None, "a mapping tells two of start, end and duration"
-        return start.__floor__(), end.__floor__()
+        return start.above // start.below, end.above // end.below
 
-    def _instant(self, timed: Timed, values: Mapping[str, Any]) -> Fraction:
+    def _instant(self, timed: Timed, values: Mapping[str, Any]) -> Ratio:
         """In ms since 1970 (UTC)."""
         if timed.format == "rfc3339":
             return self._rfc3339(timed.field, values[timed.field])
         instant = self._ms(timed, values)
-        if instant > MAX_INSTANT:
+        if instant.above > MAX_INSTANT * instant.below:
             cure = f"look at the unit: the mapping takes {timed.field} for {timed.format} since 1970 (UTC)"
             raise self._refusal("is out of bounds", timed.field, values[timed.field], "", cure)
         return instant
 
-    def _ms(self, timed: Timed, values: Mapping[str, Any]) -> Fraction:
-        return Fraction(self._number(timed.field, values)) * _MS[timed.format]
+    def _ms(self, timed: Timed, values: Mapping[str, Any]) -> Ratio:
+        above, below = self._number(timed.field, values).as_integer_ratio()
+        scale = _MS[timed.format]
+        return Ratio(above * scale.above, below * scale.below)
 
-    def _rfc3339(self, field: str, value: Any) -> Fraction:
+    def _rfc3339(self, field: str, value: Any) -> Ratio:
         example = f"write {field} as in 2025-12-01T00:00:00Z or 2025-12-01T01:00:00.250+01:00 (RFC 3339)"
         found = _TIME.fullmatch(value) if isinstance(value, str) and len(value) <= MOST_TIME else None
         if found is None:
@@ -194,8 +201,10 @@ class _Mapping:
             minutes = datetime.fromisoformat(f"{day}T{hour}:{minute}{zone.upper()}")
         except ValueError as error:
             raise self._refusal("is no time", field, value, "", example) from error
-        whole = (minutes - _EPOCH) // _SECOND + int(second)  # a leap second is the first one of the next minute
-        return (whole + Fraction(int(decimals or 0), 10 ** len(decimals or ""))) * 1000
+        since = minutes - _EPOCH
+        whole = since.days * 86_400 + since.seconds + int(second)  # a leap second is the first one of the next minute
+        below: int = 10 ** len(decimals or "")
+        return Ratio((whole * below + int(decimals or 0)) * 1000, below)
 
 
 def _decimal(text: str) -> Decimal:
