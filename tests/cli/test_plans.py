@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,34 @@ def test_no_plans_at_all() -> None:
     assert "there are no plans, which would take every service's away; write some" in result.stderr
     call("publish", "--config", "none.yaml", stdin="")
     assert call("plans", "diff").stdout == "version 1 is what the configuration says\n"
+
+
+MAPPINGS = """
+mappings:
+  netflow:
+    service: vm1/{vm.id}
+    end: {field: time, format: s}
+    duration: 5m
+    in: {field: kilobits, factor: 125}
+"""
+
+
+def test_mappings_go_with_the_plans() -> None:
+    """They are shown, compared and applied as plans are; `publish` reads foreign lines by them."""
+    call("plans", "apply")
+    file = Path("quota-stream.yaml")
+    file.write_text(file.read_text() + MAPPINGS)
+    line = "mapping netflow: service vm1/{vm.id}, end time (s), duration 5m, in kilobits * 125"
+    assert line in call("check").stdout.splitlines()
+    assert f"+{line}" in call("plans", "diff", status=1).stdout.splitlines()
+    flow = {"vm": {"id": 7}, "time": 1764547200, "kilobits": 8}
+    told = call("publish", stdin=json.dumps(flow))
+    assert told.stdout == "1 lines published, 0 refused\n"
+    assert call("plans", "diff").stdout == "version 2 is what the configuration says\n"
+    assert line in call("plans", "show").stdout.splitlines()
+    (document,) = lines(call("plans", "show", "--json"))
+    assert document["mappings"]["netflow"]["in"] == {"field": "kilobits", "factor": 125}
+    delta = {"service": "vm1/7", "start": 1764546900000, "end": 1764547200000, "in": 1000, "out": 0}
+    assert delta in lines(call("tail", DELTAS))
+    change("factor: 125", "factor: 128")
+    assert f"-{line}" in call("plans", "diff", status=1).stdout.splitlines()
