@@ -9,17 +9,20 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+import orjson
 import pytest
 import structlog
 
 from stream.adapters.clock import WarpClock, run_warped
 from stream.adapters.memory import MemoryLog
 from stream.core.errors import Unavailable
+from stream.core.mapping import FieldMapping
 from stream.core.plan import Plan
-from stream.ports import DELTAS, Fetch, Message
+from stream.ports import DEAD_LETTERS, DELTAS, Fetch, Message
 from stream.runtime import plans
+from stream.runtime.checkpoint import load
 from stream.runtime.partition import own
-from stream.wire import encode_plans
+from stream.wire import encode_plans, encode_registration, partition_of
 from tests.runtime.history import START_MS, ladder
 from tests.runtime.lives import SETTINGS, Unseen
 from tests.runtime.watched import Trouble, WatchedLog
@@ -204,5 +207,39 @@ def test_plans_that_are_no_longer_kept() -> None:
         assert await versions(log) == [0] * PARTITIONS
         assert await apply(log, SMALL) == 1
         assert await versions(log) == [1] * PARTITIONS
+
+    on_a_log(main)
+
+
+def test_mappings_are_durable_and_come_from_the_log_alone() -> None:
+    """A tracker that takes over reads foreign records by the mappings that its predecessor had, whatever its own
+    configuration says, and says that they differ."""
+    mapping, other = (
+        FieldMapping.from_json("m", {"service": "vm1/{id}", "end": {"field": "t", "format": "ms"}, "duration": 1000,
+                                     "in": {"field": "rx", "factor": factor}})
+        for factor in (1, 1000)
+    )  # fmt: skip
+
+    id_ = next(number for number in count() if partition_of(f"vm1/{number}", PARTITIONS) == 0)
+
+    async def main(log: MemoryLog) -> None:
+        await plans.apply(log, SMALL, {"m": mapping})
+        await log.append(DELTAS, 0, [encode_registration(f"vm1/{id_}", ["a"], at=START_MS)])
+        with structlog.testing.capture_logs() as logs:
+            for number in range(3):
+                flow = {"id": id_, "t": START_MS + 1000 * number, "rx": 7}
+                await log.append(DELTAS, 0, [Message(None, orjson.dumps(flow))])
+                _, end = await log.bounds(DELTAS, 0)
+                settings = replace(SETTINGS, plans=SMALL, mappings={"m": other})
+                await own(log, 0, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=end)
+        tracker = await load(log, 0, lambda _: 0)
+        view = tracker.service(f"vm1/{id_}")
+        assert view is not None
+        assert (view.accepted_in, tracker.mappings) == (21, {"m": mapping})
+        assert [each["event"] for each in logs] == ["plans.differ"]
+        assert await log.bounds(DEAD_LETTERS, 0) == (0, 0)
+        assert await plans.apply(log, SMALL, {"m": mapping}) == 1
+        assert await plans.apply(log, SMALL, {"m": other}) == 2
+        assert [each.mappings for each in await plans.in_force(log)] == [{"m": other}] * PARTITIONS
 
     on_a_log(main)
