@@ -62,7 +62,7 @@ async def _ours(folder: Path, tracker: Tracker) -> tuple[Stopwatch, Stopwatch, l
     log = await SqliteLog.open(folder / "ours.db", clock=SystemClock(), exclusive=True)
     async with log.take_over("tracker", 0) as lease:
         with writing.running():
-            records = State(tracker, 1).stage([])
+            records = list(State(tracker, 1).stage([]))
             await lease.write(STATE, records)
     await log.close()
     log = await SqliteLog.open(folder / "ours.db", clock=SystemClock())

@@ -13,11 +13,15 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from tests.bench.__main__ import table
-from tests.bench.kafka import contest, scaling
+from tests.bench.kafka import contest, moving, restoring, scaling
 from tests.bench.measuring import Result
 from tests.kafka.cluster import Cluster
 
-CASES: Mapping[str, Callable[[str], AsyncIterator[Result]]] = {"scaling": scaling.run}
+CASES: Mapping[str, Callable[[str], AsyncIterator[Result]]] = {
+    "scaling": scaling.run,
+    "moving": moving.run,
+    "restore": restoring.run,
+}
 ALL = (*contest.ROUNDS, *CASES)
 
 

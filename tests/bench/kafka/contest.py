@@ -48,7 +48,7 @@ _numbers = count(1)
 
 
 class Mark(NamedTuple):
-    count: int
+    deltas: int
     wall_s: float
     cpu_s: float
 
@@ -104,7 +104,7 @@ async def run(course: Course, contender: Contender, profile: Path | None = None)
         await until(running.is_over, LIMIT_S)
         verdict = await _verdict(course, out) if contender.decides else ""
         begin, end = running.marks()
-    millions = (end.count - begin.count) / 1e6
+    millions = (end.deltas - begin.deltas) / 1e6
     return Score((end.cpu_s - begin.cpu_s) / millions, (end.wall_s - begin.wall_s) / millions, verdict)
 
 

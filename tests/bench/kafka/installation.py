@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -70,7 +70,7 @@ class Installation:
     def start(self, role: str) -> subprocess.Popen[bytes]:
         """One more process; what it says goes to a file."""
         with self.said(len(self.processes)).open("wb") as log:
-            words = [PROGRAM, "--config", self._config, role]
+            words: list[str | Path] = [PROGRAM, "--config", self._config, role]
             process = subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.processes.append(process)
         return process
@@ -156,5 +156,6 @@ async def progress(settings: KafkaSettings) -> AsyncIterator[Progress]:
         yield following
     finally:
         task.cancel()
-        await asyncio.wait({task})
+        with suppress(asyncio.CancelledError):
+            await task
         await consumer.stop()

@@ -31,5 +31,5 @@ class Marks:
         used = os.times()
         cpu_s = used.user + used.system + used.children_user + used.children_system
         with self._path.open("a") as file:
-            file.write(json.dumps({"count": self.count, "wall_s": time.time(), "cpu_s": cpu_s}) + "\n")
+            file.write(json.dumps({"deltas": self.count, "wall_s": time.time(), "cpu_s": cpu_s}) + "\n")
         self._next = float("inf") if self.done else self._total

@@ -29,7 +29,7 @@ final class Marks {
             for (int field = 11; field < 15; field++) {
                 cpu += Long.parseLong(fields[field]) / TICKS_A_SECOND;
             }
-            file.write("{\"count\":" + now + ",\"wall_s\":" + wall + ",\"cpu_s\":" + cpu + "}\n");
+            file.write("{\"deltas\":" + now + ",\"wall_s\":" + wall + ",\"cpu_s\":" + cpu + "}\n");
         } catch (IOException e) {
             throw new IllegalStateException(e);
         }

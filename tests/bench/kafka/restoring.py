@@ -1,0 +1,86 @@
+"""How long a tracker needs until it knows what its predecessor knew, beside reading the same bytes and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from statistics import median
+
+from stream.adapters.kafka import topics
+from stream.adapters.kafka.log import KafkaLog
+from stream.adapters.kafka.reading import FETCH_BYTES
+from stream.adapters.kafka.settings import KafkaSettings
+from stream.ports import STATE
+from stream.runtime.checkpoint import State, load, restore
+from tests.bench.kafka.installation import settings_of
+from tests.bench.measuring import Result, Stopwatch
+from tests.bench.traffic import names_of, registered, shipped
+
+SERVICES = 1_000_000
+TAKEN_OVER = 20_000
+TIMES = 3
+LOOK = "restore"
+OWN = "take-over"
+
+
+async def run(servers: str) -> AsyncIterator[Result]:
+    settings = settings_of(servers, 1)
+    size = await _laid(settings, SERVICES)
+    ours, bare = [], []
+    for _ in range(TIMES):
+        ours.append(await _alone("tests.bench.kafka.restoring", LOOK, servers, settings.topic_prefix))
+        bare.append(await _alone("tests.bench.peers.reading", servers, settings.topic(STATE), str(FETCH_BYTES)))
+    for place, (what, target) in enumerate((("wall", "<= 2"), ("CPU", ""))):
+        mine, others = (median(each[place] for each in runs) for runs in (ours, bare))
+        case = f"{LOOK}: {SERVICES:,} services, {what}"
+        yield Result("kafka", case, mine, "s", others, mine / others, target, f"{size / 1e6:.0f} MB")
+    settings = settings_of(servers, 1)
+    await _laid(settings, TAKEN_OVER)
+    taken = [await _alone("tests.bench.kafka.restoring", OWN, servers, settings.topic_prefix) for _ in range(TIMES)]
+    for place, what in enumerate(("wall", "CPU")):
+        yield Result("kafka", f"{OWN}: {TAKEN_OVER:,} services, {what}", median(each[place] for each in taken), "s")
+
+
+async def _laid(settings: KafkaSettings, services: int) -> int:
+    """The state of so many services in one partition; its size in bytes."""
+    await topics.create(settings)
+    tracker = await asyncio.to_thread(registered, names_of(services), shipped("vpn"))
+    log = await KafkaLog.open(settings)
+    try:
+        async with log.take_over("tracker", 0) as lease:
+            records = list(State(tracker, 1).stage([]))
+            await lease.write(STATE, records)
+    finally:
+        await log.close()
+    return sum(len(record.value or b"") for record in records)
+
+
+async def _alone(module: str, *words: str) -> Sequence[float]:
+    """(wall, CPU) seconds, from a process that does nothing else."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, *words, stdout=subprocess.PIPE)
+    said, _ = await process.communicate()
+    found: list[float] = json.loads(said)
+    return found
+
+
+async def main(what: str, servers: str, prefix: str) -> None:
+    """What is measured, in a process of its own."""
+    watch = Stopwatch()
+    log = await KafkaLog.open(KafkaSettings(servers=servers, topic_prefix=prefix))
+    try:
+        with watch.running():
+            if what == OWN:
+                async with log.take_over("tracker", 0) as lease:
+                    restore(await lease.snapshot(STATE), 0, lambda service: 0, 1)
+            else:
+                await load(log, 0, lambda service: 0)
+    finally:
+        await log.close()
+    print(json.dumps([watch.wall_s, watch.cpu_s]))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

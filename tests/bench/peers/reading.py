@@ -1,0 +1,37 @@
+"""Reads partition 0 of a topic to its end and does nothing with it: `reading BROKER TOPIC FETCH_BYTES`.
+
+Prints wall and CPU seconds from the first fetch on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+
+async def main(broker: str, topic: str, fetch_bytes: str) -> None:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        fetch_max_bytes=int(fetch_bytes),
+        max_partition_fetch_bytes=int(fetch_bytes),
+    )
+    await consumer.start()
+    place = TopicPartition(topic, 0)
+    end = (await consumer.end_offsets([place]))[place]
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    consumer.assign([place])
+    while await consumer.position(place) < end:
+        await consumer.getmany(timeout_ms=100)
+    print(json.dumps([time.perf_counter() - wall_s, time.process_time() - cpu_s]))
+    await consumer.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
