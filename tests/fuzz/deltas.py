@@ -31,6 +31,21 @@ PLANS = {
     "own": small(window={"kind": "calendar", "unit": "month", "timezone": "Europe/Berlin", "anchor_day": "service"})
     | {"profiles": [{**small()["profiles"][0], "quota": "service"}, small()["profiles"][1]]},
 }
+MAPPINGS = {
+    "netflow": {
+        "service": "vm1/{vm.id}",
+        "start": {"field": "begin", "format": "rfc3339"},
+        "duration": {"field": "seconds", "format": "s"},
+        "in": {"field": "kilobits", "factor": 125},
+        "out": {"field": "sent", "factor": "0.001"},
+    },
+    "total": {
+        "service": "{host}",
+        "end": {"field": "time", "format": "ns"},
+        "duration": 300_000,
+        "in": {"field": "total"},
+    },
+}
 
 
 def registration(service: str, *plans: str, **more: Any) -> dict[str, Any]:
@@ -53,7 +68,7 @@ def batch(end: int, services: Sequence[str], **more: Any) -> dict[str, Any]:
 POLLED = [f"vm1/one of many that are polled together, number {number}" for number in range(MANY)]
 """A batch of them is long enough for the decoder's quick way."""
 HISTORY: Sequence[dict[str, Any]] = (
-    {"type": "plans", "version": 3, "plans": PLANS},
+    {"type": "plans", "version": 3, "plans": PLANS, "mappings": MAPPINGS},
     registration("vm1/1", "vpn", labels={"name": "a.example.com"}),
     registration("vm1/2", "month"),
     registration("vm1/3", "vpn", "month", "small"),
@@ -97,9 +112,11 @@ SEEDS: Sequence[bytes] = tuple(
         adjustment("7", "vm1/3", "unpin", T0 + MINUTE),
         adjustment("8", "vm1/3", "reset", T0 + MINUTE, plan="vpn"),
         adjustment("1", "vm1/1", "credit", bytes=GIB),
-        {"type": "plans", "version": 4, "plans": PLANS},
+        {"type": "plans", "version": 4, "plans": PLANS, "mappings": MAPPINGS},
         {"type": "plans", "version": 5, "plans": {"vpn": small(), "month": MONTH}},
         {"type": "forget", "service": "vm1/1", "at": T0},
+        {"vm": {"id": 1}, "begin": "2025-12-01T00:00:00.25+00:00", "seconds": 0.5, "kilobits": 1.5, "sent": "12000.5"},
+        {"type": "total", "host": "vm1/3", "time": (T0 + 9 * MINUTE) * 1_000_000, "total": 7, "trace": [1]},
     )
 )
 
@@ -142,9 +159,10 @@ class DeltasSubject:
     def take(self, given: list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]) -> bool:
         offset, tracker = self._home.next_offset, self._tracker
         records = [Record(offset + place, NOW, key, value, more) for place, (value, key, more) in enumerate(given)]
-        decoder = Decoder()
+        decoder = Decoder(plans_version=tracker.plans_version, mappings=tracker.mappings)
         events = decoder.decode(records)
         tracker.apply(events, offset + len(records))
+        assert decoder.plans_version == tracker.plans_version
         drained = tracker.drain()
         self._check(drained)
         assert tracker.next_offset == offset + len(records)
@@ -193,6 +211,7 @@ def canonical(tracker: Tracker) -> dict[str, Any]:
     return {
         "next_offset": tracker.next_offset,
         "plans": dict(tracker.plans),
+        "mappings": dict(tracker.mappings),
         "plans_version": tracker.plans_version,
         "marks": dict(tracker.marks),
         "services": {name: tracker.service(name) for name in tracker.names()},

@@ -87,6 +87,15 @@ plans:
     profiles:
       full: {speed: original, quota: service, at: reached, down: slow}
       slow: {speed: 10 Mbit/s, stay: period, up: full}
+mappings:
+  netflow:
+    service: vm1/{vm.id}
+    start: {field: begin, format: rfc3339}
+    end: {field: end, format: us}
+    in: {field: kilobits, factor: 0.125}
+    out: sent
+  radius: {service: "{name}", end: {field: time, format: s}, duration: {field: length, format: ms}, in: octets}
+  total: {service: "a/{{{x}}}", start: {field: t, format: ns}, duration: 5m, out: {field: sum, factor: 1000000000000}}
 services:
   - {match: {platform: vm1, id: [7, 100-199]}, plans: []}
   - {match: {platform: "vm*", tag: vpn, cluster: "kvm-[12]"}, plans: [vpn, month], quota: 1 TiB, anchor_day: 31}
@@ -169,10 +178,11 @@ def check_config(config: Config) -> None:
         str(settings.secret)
     for name in config.platforms:
         config.services.match(MACHINE, name)
-    message = wire.encode_plans(1, config.plans)
+    message = wire.encode_plans(1, config.plans, config.mappings)
     if len(message.value or b"") < 500_000:
         [event] = wire.Decoder().decode([Record(0, 1_764_547_200_000, None, message.value)])
         assert getattr(event, "plans", None) == config.plans, "the plans cannot be read from the log"
+        assert getattr(event, "mappings", None) == config.mappings, "the mappings cannot be read from the log"
     for name, plan in config.plans.items():
         assert Plan.from_json(name, plan.to_json()) == plan
 
