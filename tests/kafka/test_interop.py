@@ -102,7 +102,7 @@ class Producers:
 
     async def java(self, lines: Sequence[Line], *words: str) -> str:
         stdin = "".join(f"{key}|{value}\n" for key, value in lines)
-        keyed = ("--property", "parse.key=true", "--property", "key.separator=|")
+        keyed = ("--reader-property", "parse.key=true", "--reader-property", "key.separator=|")
         return await self._cluster.tool("console-producer", "--topic", self._topic, *keyed, *words, stdin=stdin)
 
     async def bare(self, value: str, *words: str, status: int = 0) -> str:
@@ -251,8 +251,9 @@ async def test_others_read_the_decisions(
     total = str(sum(map(len, expected.values())))
     by_java = await cluster.tool(
         "console-consumer", "--topic", topic, "--from-beginning", "--max-messages", total,
-        "--isolation-level", "read_committed", "--property", "print.key=true", "--property", "print.headers=true",
-        "--property", "key.separator=|", "--property", "headers.separator=,",
+        "--isolation-level", "read_committed",
+        "--formatter-property", "print.key=true", "--formatter-property", "print.headers=true",
+        "--formatter-property", "key.separator=|", "--formatter-property", "headers.separator=,",
     )  # fmt: skip
     for told in (
         [line.split("|") for line in by_kcat.splitlines()],
