@@ -88,14 +88,18 @@ async def _give_up(producer: AIOKafkaProducer) -> None:
     try:
         await producer._sender.close()
     finally:
-        producer._message_accumulator.fail_all(kafka.ProducerClosed())
+        accumulator = producer._message_accumulator
+        accumulator._pending_batches.update(*accumulator._batches.values())  # which misses those to be sent once more
+        accumulator.fail_all(kafka.ProducerClosed())
         _hear_all(producer)
         await producer.client.close()
 
 
 def _hear_all(producer: AIOKafkaProducer) -> None:
     """Errors that aiokafka leaves in futures nobody awaits; the batch that failed has told them already."""
-    waiting = [batch._drain_waiter for batches in producer._message_accumulator._batches.values() for batch in batches]
+    accumulator = producer._message_accumulator
+    batches = accumulator._pending_batches.union(*accumulator._batches.values())
+    waiting = [future for batch in batches for future in (batch._drain_waiter, batch.future)]
     for future in (producer._txn_manager._transaction_waiter, *waiting):
         if future is not None and future.done():
             _heard(future)
