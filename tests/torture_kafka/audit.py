@@ -111,6 +111,8 @@ class KafkaAuditor(Auditor):
 
     def still(self, since: int) -> Iterable[Mover]:
         """Who has not moved after that instant (ms)."""
+        for tail in self._tails.values():
+            tail.check()
         return [mover for mover, moves in self.moves.items() if not moves or moves[-1] <= since]
 
     def pauses_s(self, since: int, until: int) -> dict[Mover, float]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiokafka.protocol.admin import AlterPartitionReassignmentsRequest
 
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.ports import TOPICS, Role
-from tests.kafka.cluster import Cluster
+from tests.kafka.cluster import Cluster, NotStarted
 from tests.kafka.proxy import Proxy
 from tests.torture_kafka.faults import Fault
 from tests.torture_kafka.scene import BROKERS, PARTITIONS
@@ -55,7 +56,12 @@ class Brokers:
         for node in nodes:
             self._cluster.kill(node)
         await asyncio.sleep(lasts_s)
-        await self._cluster.restart(*nodes)
+        await self._restart(*nodes)
+
+    async def _restart(self, *nodes: int) -> None:
+        with suppress(NotStarted):  # the machine has much to do
+            await self._cluster.restart(*nodes)
+        await self._cluster.answers()
 
     async def _stop(self, node: int, lasts_s: float) -> None:
         self._cluster.pause(node)
@@ -73,7 +79,7 @@ class Brokers:
         """As an operator would: one after the other, each in order, and the next when all replicas are in sync."""
         for node in rng.sample(BROKERS, len(BROKERS)):
             await self._cluster.stop(node)
-            await self._cluster.restart(node)
+            await self._restart(node)
             await self._cluster.in_sync()
 
     async def _move(self, rng: random.Random) -> None:

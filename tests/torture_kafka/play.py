@@ -9,6 +9,7 @@ import os
 import random
 import sys
 import time
+import traceback
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 from stream.adapters.kafka.log import KafkaLog
 from stream.core.errors import QuotaStreamError
-from tests.kafka.cluster import Cluster, until
+from tests.kafka.cluster import Cluster, NotStarted, until
 from tests.processes.running import PROGRAM
 from tests.torture import clock, pour
 from tests.torture import scene as machine
@@ -29,7 +30,7 @@ from tests.torture_kafka.brokers import Brokers
 from tests.torture_kafka.faults import Fault, draw
 from tests.torture_kafka.scene import COMMANDS, ROLES, log_lines
 
-START_DEADLINE_S = 90.0
+START_DEADLINE_S = 120.0
 MOVE_DEADLINE_S = 150.0
 SETTLE_DEADLINE_S = 180.0
 STILL_MS = 10_000 * machine.SPEED
@@ -109,6 +110,8 @@ class Play:
                 await self._play()
         except Failed as failure:
             self.report.mistakes["the torture"] = str(failure)
+        except Exception as error:  # whatever it is, seed and logs are to be told
+            self.report.mistakes["the torture"] = "".join(traceback.format_exception(error))
         self.report.seconds = time.monotonic() - began_s
         return self.report
 
@@ -250,7 +253,7 @@ class Play:
                 self._unwell_until_s = math.inf
                 try:
                     await self._brokers.suffer(fault, self._rng)
-                except (AssertionError, TimeoutError, QuotaStreamError) as error:
+                except (AssertionError, TimeoutError, NotStarted, QuotaStreamError) as error:
                     raise Failed(f"fault {fault.number}, {fault}: {error!r}") from error
                 if self._brokers.are_well:
                     self._unwell_until_s = asyncio.get_running_loop().time()

@@ -24,14 +24,19 @@ class Tail:
         self._moved = asyncio.Event()
         self._task = asyncio.create_task(self._follow(), name=f"tail of {topic}/{partition}")
 
+    def check(self) -> None:
+        """Raises what has ended it, which nothing may."""
+        if self._task.done():
+            self._task.result()
+            raise RuntimeError(f"{self._task.get_name()} has ended")
+
     async def catch_up(self) -> None:
         """Until everything has been seen that is in the log now.  Raises Unavailable."""
         _, end = await self._log.bounds(self._topic, self._partition)
         try:
             async with asyncio.timeout(REACH_S):
                 while self._next_offset < end:
-                    if self._task.done():
-                        self._task.result()
+                    self.check()
                     self._moved.clear()
                     await self._moved.wait()
         except TimeoutError as error:
