@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from tests.bench.__main__ import table
-from tests.bench.kafka import contest, moving, restoring, scaling
+from tests.bench.kafka import contest, latency, moving, restoring, scaling
 from tests.bench.measuring import Result
 from tests.kafka.cluster import Cluster
 
@@ -21,6 +21,7 @@ CASES: Mapping[str, Callable[[str], AsyncIterator[Result]]] = {
     "scaling": scaling.run,
     "moving": moving.run,
     "restore": restoring.run,
+    "latency": latency.run,
 }
 ALL = (*contest.ROUNDS, *CASES)
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,7 +47,7 @@ async def run(servers: str) -> AsyncIterator[Result]:
                 ours.start("track")
             await ours.settled(2)
             await ours.fill(introductions(fleet))
-            async with flow(ours.settings, fleet) as flowing:
+            async with flow(ours.settings, fleet, EVERY_S) as flowing:
                 await asyncio.sleep(WINDOW_S)
                 async for name, pause_s, target in _moves(ours, changes):
                     yield Result("kafka", f"moving: {name}, {load_}", pause_s, "s", target=target)
@@ -85,27 +85,25 @@ class Flow:
     def __init__(self) -> None:
         self.rounds = 0
 
-    async def run(self, producer: AIOKafkaProducer, topic: str, fleet: Fleet, stop: asyncio.Event) -> None:
+    async def run(
+        self, producer: AIOKafkaProducer, topic: str, fleet: Fleet, every_s: float, stop: asyncio.Event
+    ) -> None:
         due = time.monotonic()
         records = as_batches(fleet, MOST_ROUNDS)
         while not stop.is_set():
-            sent = [await producer.send(topic, message.value, partition=at) for at, message in _round(records)]
+            round_ = islice(records, fleet.partitions)
+            sent = [await producer.send(topic, message.value, partition=partition) for partition, message in round_]
             await asyncio.gather(*sent)
             self.rounds += 1
-            due += EVERY_S
+            due += every_s
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
-def _round(records: Iterator[Any]) -> Iterator[Any]:
-    for _ in range(PARTITIONS):
-        yield next(records)
-
-
 @asynccontextmanager
-async def flow(settings: KafkaSettings, fleet: Fleet) -> AsyncIterator[Flow]:
+async def flow(settings: KafkaSettings, fleet: Fleet, every_s: float) -> AsyncIterator[Flow]:
     flowing, stop = Flow(), asyncio.Event()
     async with AIOKafkaProducer(**settings.client(), acks="all", enable_idempotence=True) as producer:
-        task = asyncio.create_task(flowing.run(producer, settings.topic(DELTAS), fleet, stop))
+        task = asyncio.create_task(flowing.run(producer, settings.topic(DELTAS), fleet, every_s, stop))
         try:
             yield flowing
         finally:
@@ -118,12 +116,15 @@ class Changes:
 
     def __init__(self) -> None:
         self.shown: Counter[Change] = Counter()
+        self.shown_at_s: dict[str, float] = {}
+        """By service, its latest change."""
         self._times: defaultdict[int, list[float]] = defaultdict(list)
 
     def note(self, partition: int, at_s: float, change: dict[str, Any]) -> None:
         self._times[partition].append(at_s)
         if change["reason"] in MOVES:
             self.shown[change["service"], change["at"]] += 1
+            self.shown_at_s[change["service"]] = at_s
 
     def pause_s(self, since: float, until: float) -> float:
         """The longest time in which a partition showed nothing."""
