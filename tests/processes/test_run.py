@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import shlex
 import socket
 from pathlib import Path
@@ -114,3 +115,16 @@ async def _url(run: Running) -> str:
     found = re.search(r"url=(http://127\.0\.0\.1:\d+)", await run.line("event=listening"))
     assert found
     return found[1]
+
+
+async def test_it_takes_the_files_that_it_may_have(folder: Path) -> None:
+    """A low first limit is raised to the highest that is allowed; each partition on Kafka needs several."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+    try:
+        async with running(folder, "run") as run:
+            await run.line("event=started")
+            assert resource.prlimit(run.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+            assert await run.stop() == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
