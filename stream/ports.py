@@ -37,8 +37,8 @@ Role: TypeAlias = Literal["tracker", "enforcer", "collector"]
 class Fetch(NamedTuple):
     """What one step of a read has found.
 
-        offsets   17 | 18  19  20  21  22 | 23
-        records      |  x   x       x     |           next_offset = 23: at 20, 21 and 22 nothing is left for readers
+    offsets   17 | 18  19  20  21  22 | 23
+    records      |  x   x       x     |           next_offset = 23: at 20, 21 and 22 nothing is left for readers
     """
 
     records: Sequence[Record]

@@ -50,6 +50,8 @@ from stream.core.view import Counted, ServiceView, view_of
 
 MOST_SOURCES: Final = 4096
 FEW: Final = 8
+AT_ONCE: Final = 500
+"""Services that are looked at before others may run, where a record concerns many."""
 _CARRY_EVERY: Final = 512
 """Rounds after which columns of accepted bytes are looked after: each adds at most 2^50 to a row."""
 
@@ -84,6 +86,14 @@ class Tracker:
 
     def apply(self, events: Sequence[Event], next_offset: int) -> None:
         """Events in the order of the log; afterwards everything before `next_offset` is applied."""
+        for _ in self.steps(events, next_offset):
+            pass
+
+    def steps(self, events: Sequence[Event], next_offset: int) -> Iterator[None]:
+        """As `apply`, in pieces: one record of plans may change what is due to every service, which takes seconds.
+
+        What lies between two pieces is no state to be asked or made durable.
+        """
         for event in events:
             if isinstance(event, Deltas):
                 self._count(event)
@@ -91,7 +101,7 @@ class Tracker:
                 self._dead_letters.append(DeadLetter(event.position, event.reason, event.cure, event.value))
             else:
                 try:
-                    self._act(event)
+                    yield from self._act(event)
                 except Rejected as refusal:
                     self._reject(event.position, refusal, _as_json(event))
         self.next_offset = next_offset
@@ -107,17 +117,17 @@ class Tracker:
         """Totals since this object was made, for metrics."""
         return self._tally.read()
 
-    def _act(self, event: Registration | Deregistration | Watermark | Adjustment | Plans) -> None:
+    def _act(self, event: Registration | Deregistration | Watermark | Adjustment | Plans) -> Iterator[None]:
         if isinstance(event, Registration):
             self._register(event)
         elif isinstance(event, Deregistration):
             self._deregister(event)
         elif isinstance(event, Watermark):
-            self._watermark(event)
+            yield from self._watermark(event)
         elif isinstance(event, Adjustment):
             self._adjust(event)
         else:
-            self._change_plans(event)
+            yield from self._change_plans(event)
 
     def _cause(self, position: Position) -> Cause:
         return Cause(position, self.partition, self.plans_version)
@@ -211,7 +221,7 @@ class Tracker:
         self._services.remove(taken)
         self._outcomes += service.outcomes
 
-    def _watermark(self, event: Watermark) -> None:
+    def _watermark(self, event: Watermark) -> Iterator[None]:
         services, cause = self._services, self._cause(event.position)
         known = services.marks.get(event.source)
         if known is None and len(services.marks) >= MOST_SOURCES:
@@ -221,11 +231,13 @@ class Tracker:
             return
         rows = services.waiting_for(event.source, event.at)
         found: list[tuple[int, Decision | QuotaWarning]] = []
-        for row in rows.tolist():
+        for number, row in enumerate(rows.tolist(), 1):
             taken = services.take(row)
             taken.service.watermark(event.at, cause)
             services.store(taken)
             found += [(outcome.at, outcome) for outcome in taken.service.outcomes]
+            if number % AT_ONCE == 0:
+                yield
         services.set_mark(event.source, event.at)
         self._dirty.add(MARKS)
         found.sort(key=lambda each: each[0])
@@ -241,7 +253,7 @@ class Tracker:
         self._put_back(taken)
         self._ids.add(event.id, event.appended)
 
-    def _change_plans(self, event: Plans) -> None:
+    def _change_plans(self, event: Plans) -> Iterator[None]:
         if event.version <= self.plans_version:
             self._tally.add("plans_repeated")
             return
@@ -251,10 +263,12 @@ class Tracker:
         self.mappings, self.plans_version = event.mappings, event.version
         self._dirty.add(PLANS)
         changed = former.keys() - same
-        for row in self._services.having(changed).tolist():
+        for number, row in enumerate(self._services.having(changed).tolist(), 1):
             taken = self._services.take(row)
             replan(taken.service, self.plans, changed, self._cause(event.position))
             self._put_back(taken)
+            if number % AT_ONCE == 0:
+                yield
         self._services.forget_plans(list(self.plans.values()))
 
     # ------------------------------------------------------------ durability

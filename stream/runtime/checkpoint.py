@@ -67,26 +67,28 @@ class State:
         self._published: list[bytes] = []  # keys that the next checkpoint removes
         self._staged: tuple[dict[str, Place], list[Message]] | None = None
 
-    def stage(self, outcomes: Iterable[Message]) -> list[Message]:
-        """The records of the next checkpoint, in the order in which they must be written.
+    def stage(self, outcomes: Iterable[Message]) -> Iterator[Message]:
+        """The records of the next checkpoint, in the order in which they must be written; take all of them.
 
         `outcomes` are the decisions and warnings, encoded, that came since the last one.
         """
         number = self.checkpoint + 1
         places = dict(self.places)
-        records: list[Message] = []
         for page in self.tracker.dirty_pages():
             slot = OTHER[places[page.key].slot] if page.key in places else "a"
             parts = _cut(wire.encode_page(page, number))
             places[page.key] = Place(slot, number, len(parts))
-            records += [Message(_part_key(page.key, slot, part), data) for part, data in enumerate(parts)]
+            for part, data in enumerate(parts):
+                yield Message(_part_key(page.key, slot, part), data)
         new = list(outcomes)
         first_new = self.outbox_start + len(self.outbox)
-        records += [Message(key := _out_key(first_new + i), _pack(key, message)) for i, message in enumerate(new)]
-        records.append(Message(META, self._meta(number, places, first_new + len(new))))
-        records += [Message(key, None) for key in self._published]
+        for place, message in enumerate(new, first_new):
+            key = _out_key(place)
+            yield Message(key, _pack(key, message))
+        yield Message(META, self._meta(number, places, first_new + len(new)))
+        for key in self._published:
+            yield Message(key, None)
         self._staged = (places, new)
-        return records
 
     def staged_is_durable(self) -> None:
         """What `stage` returned has been written."""

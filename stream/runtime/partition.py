@@ -41,6 +41,8 @@ RECORD_BYTES = 100
 MOST_DEAD_LETTERS = 1000
 """When more of them wait, a checkpoint is due at once."""
 
+AT_ONCE = 500
+"""Records made before others may run."""
 CHUNK = 200
 """Dead letters that are written at one go."""
 
@@ -126,18 +128,22 @@ class Partition:
         self._rejected: list[str] = []  # their reasons
         self.due = Due(settings)
 
-    def apply(self, records: Sequence[Record]) -> None:
-        """Count records; what comes of them is kept for the next checkpoint."""
+    async def apply(self, records: Sequence[Record]) -> None:
+        """Count records; what comes of them is kept for the next checkpoint.  Others run in between: who computes for
+        longer than the session time-out of a consumer group is taken for dead."""
         tracker = self._state.tracker
         version = tracker.plans_version
-        tracker.apply(self._decoder.decode(records), records[-1].offset + 1)
+        for _ in tracker.steps(self._decoder.decode(records), records[-1].offset + 1):
+            await asyncio.sleep(0)
         assert self._decoder.plans_version == tracker.plans_version, "foreign records are read by other mappings"
         if tracker.plans_version != version:
             self._compare_plans()
         drained = tracker.drain()
         told = drained.outcomes or drained.dead_letters
         appended = {record.offset: record.timestamp for record in records} if told else {}
-        for outcome in drained.outcomes:
+        for number, outcome in enumerate(drained.outcomes, 1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
             key, value, headers = wire.encode_outcome(outcome)
             since = str(appended[outcome.input.offset]).encode()
             self._outcomes.append(Message(key, value, (*headers, (APPENDED, since))))
@@ -201,7 +207,11 @@ class Partition:
             async with asyncio.timeout(deadline_s):  # a crash here repeats them, same keys
                 await self._log.append(DEAD_LETTERS, partition, self._dead_letters[:CHUNK])
             del self._dead_letters[:CHUNK]
-        records = self._state.stage(self._outcomes)
+        records: list[Message] = []
+        for record in self._state.stage(self._outcomes):
+            records.append(record)
+            if len(records) % AT_ONCE == 0:
+                await asyncio.sleep(0)
         async with asyncio.timeout(deadline_s):
             await self._lease.write(STATE, records)  # a crash before this applies the input again: same decisions
         self._state.staged_is_durable()
@@ -262,7 +272,7 @@ async def own(
                     await owned.skip_lost()  # says what there is to do, or else the next owner goes over it
                     raise
                 for some in slices(fetched.records):
-                    owned.apply(some)  # 4 pure
+                    await owned.apply(some)  # 4 pure
                     await asyncio.sleep(0)
                     if owned.due.in_s == 0:
                         await owned.checkpoint()

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from stream.core.errors import Corrupt
-from stream.core.model import Decision, Deltas, Malformed, Names, Position, Registration
+from stream.core.model import Decision, Deltas, Malformed, Names, Plans, Position, Registration, Watermark
 from stream.core.page import Page
+from stream.core.plan import Plan
 from stream.core.speed import ORIGINAL, Speed
 from stream.core.storing import plans_page
-from stream.core.tracker import MOST_SOURCES, Tracker
+from stream.core.tracker import AT_ONCE, MOST_SOURCES, Tracker
 from stream.core.view import ServiceView
 from tests.core.feeding import DAY, MONTH, T0, Feed, decision, local, moves, small
 
@@ -552,6 +553,18 @@ class TestQuestions:
             None,
         )
         assert [page.key for page in tracker.dirty_pages()] == ["plans", "marks"]
+
+    def test_what_concerns_many_comes_in_pieces(self) -> None:
+        """New plans, or a watermark, that change what is due to every service: others may run in between."""
+        feed = Feed(p=small())
+        for number in range(2 * AT_ONCE):
+            feed.register("p", service=f"vm1/{number}")
+        watermark = Watermark(feed.next(), T0 + 5000, "vm1")
+        assert len(list(feed.tracker.steps([watermark], feed.offset + 1))) in (0, 2)
+        dropped = Plans(feed.next(), 2, {"q": Plan.from_json("q", small())})
+        assert len(list(feed.tracker.steps([dropped], feed.offset + 1))) == 2
+        assert len(feed.tracker.drain().outcomes) == 2 * AT_ONCE
+        assert feed.tracker.next_offset == feed.offset + 1
 
     def test_meta_stays_small(self) -> None:
         """However many watermarks, plans and rows without a service there are: all of that has pages."""

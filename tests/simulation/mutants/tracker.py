@@ -73,8 +73,9 @@ TRACKER_MUTANTS = (
         name="outbox after meta",
         breaks="Decisions become durable only after the meta record that names them.",
         file=CHECKPOINT,
-        old="records.append(Message(META, ",
-        new="records.insert(len(records) - len(new), Message(META, ",
+        old="        for place, message in enumerate(new, first_new):",
+        new="        yield Message(META, self._meta(number, places, first_new + len(new)))\n"
+        "        for place, message in enumerate(new, first_new):",
         kind="log",
         within=10,
         says="meta names outbox entry",
