@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 from typing import Any, Literal
 
 import structlog
@@ -18,12 +20,42 @@ LIBRARIES_LEVEL = logging.WARNING
 CHATTY = "aiokafka"
 """Warns of what is the usual course of things on a cluster: members that come and go, coordinators that move."""
 
+AGAIN_AFTER_S = 10.0
+"""How long a library keeps from saying a line again: without a broker Kafka's clients say some thirty a second."""
+
+MOST_LINES = 256
+"""Lines that are remembered; some libraries make a new template of each."""
+
 
 class StandardError(logging.Handler):
     """Writes to what standard error is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(f"{self.format(record)}\n")
+
+
+class Seldom(logging.Filter):
+    """Lets a line through if its logger has not said it, filled in however, for some time; then with how often it was
+    `left_out` in between."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now = now
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}  # when last, and how often left out since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line, now = (record.name, str(record.msg)), self._now()
+        said_at, left_out = self._said.get(line, (-math.inf, 0))
+        if now - said_at < AGAIN_AFTER_S:
+            self._said[line] = (said_at, left_out + 1)
+            return False
+        if left_out:
+            record.left_out = left_out
+        self._said.pop(line, None)  # and to the end of the order
+        self._said[line] = (now, 0)
+        if len(self._said) > MOST_LINES:
+            del self._said[next(iter(self._said))]
+        return True
 
 
 def configure_logs(level: str, form: Literal["text", "json"] = "text") -> None:
@@ -45,9 +77,12 @@ def configure_logs(level: str, form: Literal["text", "json"] = "text") -> None:
     )
     handler = StandardError()
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
+        foreign_pre_chain=[*before, structlog.stdlib.ExtraAdder(["left_out"])],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
     )
     handler.setFormatter(formatter)
+    if number > logging.DEBUG:
+        handler.addFilter(Seldom())
     logging.basicConfig(handlers=[handler], level=max(number, LIBRARIES_LEVEL), force=True)
     logging.getLogger(CHATTY).setLevel(logging.ERROR if number > logging.DEBUG else number)
     logging.captureWarnings(capture=True)

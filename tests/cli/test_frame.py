@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from stream import __version__
 from stream.cli import COMMANDS, cli
 from stream.cli.base import Group, print_json, print_table
-from stream.cli.logs import configure_logs
+from stream.cli.logs import MOST_LINES, Seldom, configure_logs
 from stream.core.errors import Corrupt, InUse, Misconfigured, QuotaStreamError, Rejected, Unavailable
 from tests.cli.calling import CONFIG, call
 
@@ -194,6 +194,51 @@ def test_logs_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = capsys.readouterr().err.splitlines()
     assert '"event": "a.b"' in line
     assert '"number": 1' in line
+
+
+def test_a_library_says_a_line_once_in_a_while(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it says again within ten seconds is left out, and counted in the next one; other lines are heard."""
+    now = [100.0]
+    configure_logs("info")
+    (handler,) = logging.getLogger().handlers
+    handler.filters[:] = [Seldom(lambda: now[0])]
+    for at, node in ((100.0, 1), (100.1, 2), (109.9, 1), (110.0, 1), (110.2, 3), (130.0, 1), (150.0, 1)):
+        now[0] = at
+        logging.getLogger("aiokafka").error("no connection to %d", node)
+        if node > 1:
+            logging.getLogger("aiokafka.conn").error("no connection to %d", node)
+            logging.getLogger("aiokafka").error("no answer from %d", node)
+    said = [line.split("event=")[1] for line in capsys.readouterr().err.splitlines()]
+    assert said == [
+        '"no connection to 1"',
+        '"no connection to 2"',
+        '"no answer from 2"',
+        '"no connection to 1" left_out=2',
+        '"no connection to 3"',
+        '"no answer from 3"',
+        '"no connection to 1" left_out=1',
+        '"no connection to 1"',
+    ]
+
+
+def test_lines_that_never_come_again_take_no_room() -> None:
+    """Only so many of them are remembered: the newest."""
+    seldom = Seldom(lambda: 0.0)
+    heard = [
+        seldom.filter(logging.makeLogRecord({"msg": f"line {n}"})) for n in [*range(MOST_LINES + 1), 0, MOST_LINES]
+    ]
+    assert heard == [True] * (MOST_LINES + 2) + [False]
+
+
+def test_debug_leaves_nothing_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who looks closely sees each line of a library."""
+    configure_logs("debug")
+    for _ in range(3):
+        logging.getLogger("aiokafka").debug("the same")
+    configure_logs("info")
+    for _ in range(3):
+        logging.getLogger("aiokafka").error("the same")
+    assert capsys.readouterr().err.count("the same") == 1 + 3
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
