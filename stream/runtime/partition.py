@@ -78,6 +78,7 @@ class TrackerObserver(Protocol):
     def checkpointed(self, partition: int, seconds: float, records: int) -> None: ...
     def decided(self, outcome: Decision | QuotaWarning) -> None: ...
     def rejected(self, reason: str) -> None: ...
+    def foreign_keys(self, records: int) -> None: ...
 
 
 class Due:
@@ -132,7 +133,7 @@ class Partition:
         """Count records; what comes of them is kept for the next checkpoint.  Others run in between: who computes for
         longer than the session time-out of a consumer group is taken for dead."""
         tracker = self._state.tracker
-        version = tracker.plans_version
+        version, foreign = tracker.plans_version, self._decoder.foreign_keys
         for _ in tracker.steps(self._decoder.decode(records), records[-1].offset + 1):
             await asyncio.sleep(0)
         assert self._decoder.plans_version == tracker.plans_version, "foreign records are read by other mappings"
@@ -154,6 +155,7 @@ class Partition:
             self._dead_letters.append(Message(*encoded))
             self._rejected.append(letter.reason)
         self._observer.applied(self._lease.partition, tracker, records[-1].timestamp)
+        self._observer.foreign_keys(self._decoder.foreign_keys - foreign)
         self.due.note(decided=bool(told))
         if len(self._dead_letters) > MOST_DEAD_LETTERS:
             self.due.hasten()

@@ -48,6 +48,19 @@ def test_few_dead_letters_wait_and_few_are_written_at_once() -> None:
     run_warped(main, start_ms=START_MS)
 
 
+def test_keys_that_are_not_the_service_are_counted() -> None:
+    """A meter with keys of its own is seen: its keys may lead to a partition where the service is unknown."""
+
+    async def main(clock: WarpClock) -> None:
+        log, metrics = MemoryLog(clock), Metrics(clock)
+        flow = b'{"service":"vm1/1","start":0,"end":1000,"in":1,"out":1}'
+        await log.append(DELTAS, 0, [Message(key, flow, ()) for key in (b"vm1/1", b"1", None, b"1")])
+        await own(log, 0, settings=SETTINGS, observer=metrics.tracker, stop=asyncio.Event(), until=4)
+        assert metrics.registry.get_sample_value("quota_stream_foreign_keys_total") == 2
+
+    run_warped(main, start_ms=START_MS)
+
+
 def test_what_is_dropped_is_counted_once_and_its_age_stays() -> None:
     """An attempt whose checkpoint fails counts nothing, and what waits is as old as it is for as long as it waits."""
 

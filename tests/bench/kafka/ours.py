@@ -45,6 +45,9 @@ class Observer:
     def rejected(self, reason: str) -> None:
         self._inner.rejected(reason)
 
+    def foreign_keys(self, records: int) -> None:
+        self._inner.foreign_keys(records)
+
 
 async def main() -> None:
     settings = KafkaSettings(
