@@ -130,7 +130,8 @@ async def test_roles_of_one_process_are_apart(world: KafkaWorld) -> None:
 
 
 async def test_static_membership(settings: KafkaSettings) -> None:
-    """Who comes back under its own name within the session time-out gets its partitions back, and nobody notices."""
+    """Who comes back under its own name within the session time-out gets its partitions back, and nobody notices; where
+    the group disagrees the name is told, as two processes may have the same."""
     await make_topics(settings)
     logs = [await KafkaLog.open(replace(settings, instance_id=name)) for name in ("a", "b")]
     one, two = map(Member, logs)
@@ -143,6 +144,10 @@ async def test_static_membership(settings: KafkaSettings) -> None:
             again = Member(logs[0])
             async with serving(again):
                 await seen(lambda: again.has == had)
+                twin = r"to this process as a \(each process needs an instance_id of its own\)"
+                with pytest.raises(Unavailable, match=twin):
+                    async with logs[0].take_over("tracker", min(two.has)):
+                        raise AssertionError("it is the other's")
             assert len(two.told) == told
     finally:
         await asyncio.gather(*(log.close() for log in logs))

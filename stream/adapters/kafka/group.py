@@ -29,6 +29,8 @@ FOLLOWS = {"tracker": DELTAS, "enforcer": CHANGES, "collector": DELTAS}
 """The topic whose partitions a role's group shares out."""
 LOOK_S = 1.0
 COMMIT_EVERY_S = 5.0
+ITS_OWN = "each process needs an instance_id of its own"
+"""Two of one name push each other out, and the broker's answer to that may be anything."""
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -36,8 +38,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     def __init__(self, settings: KafkaSettings, role: Role) -> None:
         self._settings = settings
-        self._role = role
         self._topic = settings.topic(FOLLOWS[role])
+        self._group = settings.group(role)
+        self._as = "" if settings.instance_id is None else f" as {settings.instance_id} ({ITS_OWN})"
         self._assigned: frozenset[int] | None = None
         self._news = asyncio.Event()
         self._offsets: dict[int, int] = {}
@@ -45,7 +48,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._assignor: Any = type("Sticky", (StickyPartitionAssignor,), {})  # it remembers in the class what it had
         self._consumer = AIOKafkaConsumer(
             **settings.client(),
-            group_id=settings.group(role),
+            group_id=self._group,
             group_instance_id=settings.instance_id,
             partition_assignment_strategy=(self._assignor,),
             session_timeout_ms=round(1000 * settings.session_timeout_s),
@@ -60,7 +63,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """Join, say what is assigned each time that it changes, and leave when closed."""
         starting = asyncio.create_task(self._consumer.start())
         try:
-            async with answering(f"join the group {self._settings.group(self._role)}", self._settings.request_s):
+            async with answering(f"join the group {self._group}{self._as}", self._settings.request_s):
                 await asyncio.shield(starting)
             self._consumer.subscribe([self._topic], listener=self)
             committed_at = asyncio.get_running_loop().time()
@@ -84,7 +87,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             await asyncio.wait({news}, timeout=LOOK_S)
         finally:
             news.cancel()
-        async with answering(f"stay in the group {self._settings.group(self._role)}", self._settings.request_s):
+        async with answering(f"stay in the group {self._group}{self._as}", self._settings.request_s):
             await self._consumer.getmany(timeout_ms=0)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -100,14 +103,15 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def confirm(self, partition: int, offset: int | None) -> None:
         """Raises Unavailable unless the group agrees that the partition is ours; `offset` is for Kafka's tools."""
         place = TopicPartition(self._topic, partition)
-        group = self._settings.group(self._role)
-        async with answering(f"confirm partition {partition} with the group {group}", self._settings.request_s):
+        doing = f"confirm partition {partition} with the group {self._group}{self._as}"
+        async with answering(doing, self._settings.request_s):
             try:
                 if offset is None:
                     offset = await self._consumer.committed(place) or 0
                 await self._consumer.commit({place: offset})
             except (kafka.IllegalStateError, kafka.CommitFailedError) as error:
-                raise Unavailable(f"kafka: {group} has not given partition {partition} to this process") from error
+                told = f"{self._group} has not given partition {partition} to this process{self._as}"
+                raise Unavailable(f"kafka: {told}") from error
 
     def passed(self, partition: int, offset: int) -> None:
         """What lies before the offset is worked off; told to the group some time later."""
