@@ -278,8 +278,8 @@ def _pack(at: bytes, message: Message) -> bytes:
     key, value, headers = message
     assert key is not None
     assert value is not None
-    content = [key.decode(), value.decode(), [[name, text.decode()] for name, text in headers]]
-    return orjson.dumps([*content, _digest(at, orjson.dumps(content))])
+    content = orjson.dumps([key.decode(), value.decode(), [[name, text.decode()] for name, text in headers]])
+    return b'%b,"%b"]' % (content[:-1], _digest(at, content).encode())
 
 
 def _unpack(at: bytes, packed: bytes, version: int) -> Message:

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from stream.core.enforcement import Due
+from stream.core.errors import Unavailable
+from stream.core.model import Decision
 from stream.core.speed import Speed
-from stream.ports import CHANGES, ENFORCEMENTS, Clock, Log
+from stream.ports import CHANGES, ENFORCEMENTS, STATE, Clock, Log
 from stream.runtime.deadlines import taken_over
 from stream.runtime.ledger import Ledger, read
+from stream.runtime.orders import newest_decision
 from stream.runtime.site import EnforcementObserver, Site
 from stream.runtime.tenure import Tenure
 
@@ -61,11 +64,27 @@ class Enforcer:
             async with asyncio.timeout(RESTORE_S):
                 states, switches = read(await lease.snapshot(ENFORCEMENTS))  # 2 all that it may have done
                 first, end = await self._log.bounds(CHANGES, partition)  # 3 before the state: nothing falls between
+                shown = await newest_decision(self._log, partition, first, end)
                 due = _by_service(await self._due(partition))  # 4 what is due
+                _check_age(partition, due, shown)
             ledger = Ledger(lease, switches, deadline_s=DEADLINE_S)
             tenure = Tenure(partition, ledger, self._sites, self._clock, self._random, self._observer)
             tenure.begin(states, due)
             await tenure.run(self._log, first, end, stop)  # 5 list the platforms, and follow
+
+
+def _check_age(partition: int, due: Mapping[str, Due], shown: Decision | None) -> None:
+    """A decision is durable before it is shown, and those before it were: a state that lacks it is an old one, from a
+    broker that has lost the lead and does not know it yet.  Raises Unavailable."""
+    if shown is None:
+        return
+    known = due.get(shown.service)
+    gone = shown.reason == "deregistered"
+    if (known is None and not gone) or (known is not None and known[:2] < (shown.incarnation, shown.revision)):
+        raise Unavailable(
+            f"{STATE}/{partition} lacks a decision that is shown already (of {shown.service}, revision "
+            f"{shown.revision}): a broker gave an old state, or a later one is not shown yet"
+        )
 
 
 def _by_service(due: Iterable[tuple[str, int, int, Speed]]) -> dict[str, Due]:

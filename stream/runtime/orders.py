@@ -23,6 +23,8 @@ IDLE_S = 60.0
 DEADLINE_S = 30.0
 """How much longer than that the log may take to answer."""
 
+LOOK_BACK = 200
+
 
 class Order(NamedTuple):
     """A decision, and when its input was appended (ms; or else when it was itself), or a control record."""
@@ -50,6 +52,18 @@ async def orders(
                 found = [_order(partition, record, record.offset >= decisions_from) for record in records]
                 yield next_offset, [order for order in found if order is not None]
                 offset = next_offset
+
+
+async def newest_decision(log_: Log, partition: int, first: int, end: int) -> Decision | None:
+    """The last decision shown before `end` or a little later; None if the last LOOK_BACK records have none."""
+    newest = None
+    offset = max(first, end - LOOK_BACK)
+    async with aclosing(orders(log_, partition, offset, offset)) as fetches:
+        while offset < end:
+            offset, found = await anext(fetches)
+            decisions = [order for order, _ in found if isinstance(order, Decision)]
+            newest = decisions[-1] if decisions else newest
+    return newest
 
 
 def _order(partition: int, record: Record, decisions: bool) -> Order | None:

@@ -169,15 +169,13 @@ class Partition:
             self.due.note(decided=False)
 
     async def skip_lost(self) -> None:
-        """Go over what the log has removed too early, if that is accepted.  Raises Truncated."""
+        """Go over what the log has removed too early, if that is accepted.  Raises Truncated.
+
+        That the log ends before what is counted is for its reader to find: a broker that is behind says so as well.
+        """
         partition, next_offset = self._lease.partition, self._state.tracker.next_offset
         async with asyncio.timeout(self._settings.deadline_s):
-            first, end = await self._log.bounds(DELTAS, partition)
-        if next_offset > end:
-            raise Truncated(
-                f"{DELTAS}/{partition}: everything before offset {next_offset} is counted, and the log ends at {end}: "
-                "an older copy of the log, or another one, stands in its place; put the right one back"
-            )
+            first, _ = await self._log.bounds(DELTAS, partition)
         if next_offset < first:
             lost = f"offsets {next_offset} to {first - 1} were removed before they were counted"
             if not self._settings.accept_loss:
@@ -270,9 +268,12 @@ async def own(
             while not stop.is_set() and (until is None or state.tracker.next_offset < until):
                 try:
                     fetched = await fetch(stop, owned.due.in_s)
-                except Truncated:
+                except Truncated as error:
                     await owned.skip_lost()  # says what there is to do, or else the next owner goes over it
-                    raise
+                    raise Truncated(
+                        f"{error}; if it ends before what is counted, an older copy of the log, or another one, stands "
+                        "in its place: put the right one back"
+                    ) from error
                 for some in slices(fetched.records):
                     await owned.apply(some)  # 4 pure
                     await asyncio.sleep(0)

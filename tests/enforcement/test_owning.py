@@ -69,11 +69,35 @@ def test_a_log_that_leaves_a_read_unanswered_is_asked_again() -> None:
 
     async def scenario(world: World) -> None:
         await world.registered(ONE, mbit(1000))
-        world.log.read_s = 1e9
         world.start()
         await world.quiet(5)
+        world.log.read_s = 1e9
         await world.decided(ONE, mbit(50))
+        await world.quiet(60)
+        world.log.read_s = 0
         await world.shows(ONE, mbit(50), within_s=100)
+
+    live(scenario)
+
+
+def test_a_state_that_lacks_what_is_shown_already_is_not_begun_with() -> None:
+    """A broker that has lost the lead gives an old one; the decisions that it lacks would be waited for in vain."""
+
+    async def scenario(world: World) -> None:
+        await world.registered(ONE, mbit(1000))
+        fresh, old = world.load_due, list(await world.load_due(0))
+        await world.decided(ONE, mbit(50))
+        asked = 0
+
+        async def load_due(partition: int) -> list[tuple[str, int, int, Speed]]:
+            nonlocal asked
+            asked += 1
+            return old if asked < 3 else list(await fresh(partition))
+
+        world.load_due = load_due
+        world.start()
+        await world.shows(ONE, mbit(50))
+        assert asked >= 3
 
     live(scenario)
 

@@ -30,6 +30,8 @@ log_ = structlog.get_logger()
 _T = TypeVar("_T")
 
 REJOIN_S = 1.0
+STALE_S = 10
+"""So long a log must end too early before it is believed."""
 WATCH_S = 15.0
 """How often to look whether the topics still have as many partitions."""
 
@@ -92,7 +94,7 @@ class KafkaLog:
                 try:
                     fetch = await self._unless_ended(reader.fetch(wait_s))
                 except Truncated as error:
-                    raise reading.beyond(place, offset, await self.bounds(topic, partition)) from error
+                    raise await self._beyond(place, offset) from error
                 offset = fetch.next_offset
                 yield fetch
 
@@ -190,6 +192,21 @@ class KafkaLog:
             )
 
     # ------------------------------------------------ helpers
+
+    async def _beyond(self, place: TopicPartition, offset: int) -> Truncated | Unavailable:
+        """What to say when records are asked for that are not there.
+
+        A broker that has lost the lead and does not know it yet has an end of a while ago; it finds out soon.
+        """
+        for _ in range(STALE_S):
+            first, end = await reading.bounds(self._offsets, place, self._settings.request_s)
+            told = f"{place.topic}/{place.partition}: {offset} is next to read, kept are {first} to {end}"
+            if offset < first:
+                break
+            if offset <= end:
+                return Unavailable(f"kafka: {told}, but a broker that was behind did not know that")
+            await self._unless_ended(asyncio.sleep(1))
+        return Truncated(told)
 
     def _place(self, topic: str, partition: int) -> TopicPartition:
         self._check_open()

@@ -18,6 +18,7 @@ from aiokafka.structs import RecordMetadata
 from stream.adapters.kafka.ending import ended, stopped
 from stream.adapters.kafka.errors import answering
 from stream.adapters.kafka.settings import KafkaSettings
+from stream.core.errors import Unavailable
 from stream.ports import Message
 
 BATCH_BYTES = 900_000
@@ -70,6 +71,8 @@ async def send(
         for future in pending:
             async with answering(doing, seconds):
                 written = await future
+            if written.offset < 0:  # of a batch that was sent twice, and taken the first time
+                raise Unavailable(f"kafka: the broker did not say where it has put what was to {doing}")
     except BaseException:
         for future in pending:
             future.add_done_callback(_heard)

@@ -14,7 +14,7 @@ from stream.adapters.kafka.ending import ended
 from stream.adapters.kafka.errors import answering
 from stream.adapters.kafka.records import Memory, Records
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.core.errors import Truncated, Unavailable
+from stream.core.errors import Unavailable
 from stream.ports import Fetch
 
 log = structlog.get_logger()
@@ -137,9 +137,3 @@ async def snapshot(settings: KafkaSettings, place: TopicPartition, least: int = 
             elif loop.time() - moved_at > settings.request_s:
                 raise Unavailable(f"kafka: {place.topic}/{place.partition} stands still at offset {before} of {last}")
     return latest
-
-
-def beyond(place: TopicPartition, offset: int, kept: tuple[int, int]) -> Truncated:
-    """What to say when records are asked for that are not there."""
-    first, end = kept
-    return Truncated(f"{place.topic}/{place.partition}: {offset} is next to read, kept are {first} to {end}")
