@@ -31,7 +31,7 @@ EVERY_S = 0.1
 """A round comes: 100,000 deltas a second."""
 WINDOW_S = 8.0
 KILLED_S = 20.0
-MOST_ROUNDS = 10_000
+LASTS_S = 120.0
 
 
 async def run(servers: str) -> AsyncIterator[Result]:
@@ -47,7 +47,7 @@ async def run(servers: str) -> AsyncIterator[Result]:
                 ours.start("track")
             await ours.settled(2)
             await ours.fill(introductions(fleet))
-            async with flow(ours.settings, fleet, EVERY_S) as flowing:
+            async with flow(ours.settings, fleet, EVERY_S, LASTS_S) as flowing:
                 await asyncio.sleep(WINDOW_S)
                 async for name, pause_s, target in _moves(ours, changes):
                     yield Result("kafka", f"moving: {name}, {load_}", pause_s, "s", target=target)
@@ -80,30 +80,32 @@ async def _moves(ours: Installation, changes: Changes) -> AsyncIterator[tuple[st
 
 
 class Flow:
-    """Round after round, each as one batch for each partition."""
+    """Round after round, each as one batch for each partition.  All are made before, so that sending costs little."""
 
-    def __init__(self) -> None:
+    def __init__(self, fleet: Fleet, every_s: float, lasts_s: float) -> None:
         self.rounds = 0
+        self._every_s = every_s
+        self._partitions = fleet.partitions
+        self._records = iter(list(as_batches(fleet, round(lasts_s / every_s))))
 
-    async def run(
-        self, producer: AIOKafkaProducer, topic: str, fleet: Fleet, every_s: float, stop: asyncio.Event
-    ) -> None:
+    async def run(self, producer: AIOKafkaProducer, topic: str, stop: asyncio.Event) -> None:
         due = time.monotonic()
-        records = as_batches(fleet, MOST_ROUNDS)
         while not stop.is_set():
-            round_ = islice(records, fleet.partitions)
+            round_ = islice(self._records, self._partitions)
             sent = [await producer.send(topic, message.value, partition=partition) for partition, message in round_]
+            assert sent, "it should last longer"
             await asyncio.gather(*sent)
             self.rounds += 1
-            due += every_s
+            due += self._every_s
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
 @asynccontextmanager
-async def flow(settings: KafkaSettings, fleet: Fleet, every_s: float) -> AsyncIterator[Flow]:
-    flowing, stop = Flow(), asyncio.Event()
+async def flow(settings: KafkaSettings, fleet: Fleet, every_s: float, lasts_s: float) -> AsyncIterator[Flow]:
+    """Lasts at most so long."""
+    flowing, stop = Flow(fleet, every_s, lasts_s), asyncio.Event()
     async with AIOKafkaProducer(**settings.client(), acks="all", enable_idempotence=True) as producer:
-        task = asyncio.create_task(flowing.run(producer, settings.topic(DELTAS), fleet, every_s, stop))
+        task = asyncio.create_task(flowing.run(producer, settings.topic(DELTAS), stop))
         try:
             yield flowing
         finally:
