@@ -109,6 +109,11 @@ class Ladder:
         return self.pin is not None or self.exempt_until is not None
 
     @property
+    def adjusted(self) -> bool:
+        """Has credits, or is at rest."""
+        return bool(self.credits) or self.resting
+
+    @property
     def due(self) -> Speed:
         if self.pin is not None:
             return self.plan.profiles[self.pin.profile].speed
@@ -123,15 +128,17 @@ class Ladder:
 
     def next_due(self) -> int | None:
         """The next instant at which anything is to be judged without traffic."""
+        if not self.adjusted:
+            return self.next_up
         instants = [self.next_up, self.exempt_until, self.pin and self.pin.until]
         instants += [credit.expires_at for credit in self.credits]
         return min((instant for instant in instants if instant is not None), default=None)
 
     def sum_at(self, as_of: int) -> int:
-        gone = max(0, self.slicer.ordinal(as_of) - self.head)
-        if gone >= len(self.slices):
-            return 0
-        return sum(self.slices) - sum(self._oldest(gone))
+        gone = self.slicer.ordinal(as_of) - self.head
+        if gone <= 0:
+            return sum(self.slices)
+        return sum(self.slices) - sum(self._oldest(gone)) if gone < len(self.slices) else 0
 
     def window_at(self, as_of: int) -> tuple[Slice, ...]:
         """In whole bytes, oldest first."""
@@ -142,7 +149,8 @@ class Ladder:
         count = len(self.slices)
         newest = max(self.slicer.ordinal(as_of), self.head)
         ordinals = range(newest - count + 1, newest + 1)
-        return [(self.slicer.edge(each), self.slicer.edge(each + 1), self._sum_of(each)) for each in ordinals]
+        edges = [self.slicer.edge(each) for each in range(newest - count + 1, newest + 2)]
+        return list(zip(edges, edges[1:], map(self._sum_of, ordinals), strict=False))
 
     def quota_at(self, as_of: int, profile: Profile | None = None) -> int | None:
         """Quota of a profile (this one) with the credit that has not expired, in bytes."""

@@ -116,21 +116,21 @@ class LadderTable:
             self.plan,
             self.slicer,
             quota,
-            int(self.entered_at[row]),
-            int(self.profile[row]),
-            bool(self.entered_as_of_before[row]),
-            clip=int(self.clip[row]),
+            self.entered_at.item(row),
+            self.profile.item(row),
+            self.entered_as_of_before.item(row),
+            clip=self.clip.item(row),
             slices=self.ring[:, row].tolist(),
-            head=int(self.head[row]),
-            warned=bool(self.warned[row]),
+            head=self.head.item(row),
+            warned=self.warned.item(row),
         )
-        next_due = int(self.next_due[row])
+        next_due = self.next_due.item(row)
         ladder.next_up = None if next_due == NEVER else next_due
         if rare is not None:
             ladder.since, ladder.credits = rare.since, list(rare.credits)
             ladder.exempt_until, ladder.pin = rare.exempt_until, rare.pin
             ladder.late, ladder.clipped, ladder.base = rare.late, rare.clipped, rare.base
-            if ladder.credits or ladder.resting:
+            if ladder.adjusted:
                 ladder.next_up = rare.next_up
         return ladder
 
@@ -146,14 +146,13 @@ class LadderTable:
         self.profile[row] = ladder.profile
         self.entered_as_of_before[row] = ladder.entered_as_of_before
         self.warned[row] = ladder.warned
-        rare = Rare(
-            ladder.since, ladder.credits, ladder.exempt_until, ladder.pin, ladder.late, ladder.clipped, ladder.base
-        )
-        if rare == Rare():
+        if ladder.since is None and not (ladder.adjusted or ladder.late or ladder.clipped or ladder.base):
             self.rare.pop(row, None)
-        else:
-            rare.next_up = ladder.next_up if ladder.credits or ladder.resting else None
-            self.rare[row] = rare
+            return
+        self.rare[row] = Rare(
+            ladder.since, ladder.credits, ladder.exempt_until, ladder.pin, ladder.late, ladder.clipped, ladder.base,
+            ladder.next_up if ladder.adjusted else None,
+        )  # fmt: skip
 
     def in_use(self) -> Int64s:
         """Rows that belong to a service."""

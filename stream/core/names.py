@@ -122,8 +122,8 @@ class NameIndex:
     # ------------------------------------------------------------ comparing
 
     def _name_bytes(self, row: int) -> bytes:
-        start = int(self._starts[row])
-        return self._bytes[start : start + int(self._sizes[row])].tobytes()
+        start = self._starts.item(row)
+        return self._bytes[start : start + self._sizes.item(row)].tobytes()
 
     def _verify(self, names: Sequence[str], found: Int64s) -> None:
         """Looks again, one by one, at each name whose hash fits but whose bytes differ."""

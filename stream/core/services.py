@@ -197,26 +197,32 @@ class Services:
         """A service as an object; the row stays as it is until it is stored."""
         quota = self.quotas.get(row)
         homes = []
-        for place, table in enumerate(self.combinations[self.combination[row]]):
-            ladder_row = int(self.ladder_rows[place][row])
+        for place, table in enumerate(self.combinations[self.combination.item(row)]):
+            ladder_row = self.ladder_rows[place].item(row)
             homes.append(Home(table.load(ladder_row, quota), table, ladder_row))
-        source = self.sources[self.source[row]]
+        source = self.sources[self.source.item(row)]
         carried_in, carried_out = self.carried.get(row, (0, 0))
         stale_in, stale_out = self.stale.get(row, (0, 0))
         service = Service(
-            self.names.name(row), int(self.incarnation[row]), source, int(self.revision[row]),
-            self.marks.get(source), self.floors.get(row), self.anchor(row, "current"), self.anchor(row, "previous"),
-            int(self.accepted_in[row]) + carried_in, int(self.accepted_out[row]) + carried_out, stale_in, stale_out,
-            bool(self.backfilling[row]), quota, self.anchor_days.get(row), self.labels.get(row, {}),
+            self.names.name(row), self.incarnation.item(row), source, self.revision.item(row),
+            self.marks.get(source), self.floors.get(row), self.current(row), self.previous(row),
+            self.accepted_in.item(row) + carried_in, self.accepted_out.item(row) + carried_out, stale_in, stale_out,
+            self.backfilling.item(row), quota, self.anchor_days.get(row), self.labels.get(row, {}),
             [home.ladder for home in homes],
         )  # fmt: skip
         return Taken(row, service, homes)
 
-    def anchor(self, row: int, which: str) -> Anchor | None:
-        start = int(getattr(self, f"{which}_start")[row])
+    def current(self, row: int) -> Anchor | None:
+        start = self.current_start.item(row)
         if start < 0:
             return None
-        return Anchor(start, *(int(getattr(self, f"{which}_{name}")[row]) for name in ("end", "in", "out")))
+        return Anchor(start, self.current_end.item(row), self.current_in.item(row), self.current_out.item(row))
+
+    def previous(self, row: int) -> Anchor | None:
+        start = self.previous_start.item(row)
+        if start < 0:
+            return None
+        return Anchor(start, self.previous_end.item(row), self.previous_in.item(row), self.previous_out.item(row))
 
     def store(self, taken: Taken) -> None:
         row, service = taken.row, taken.service
@@ -224,9 +230,12 @@ class Services:
         self.revision[row] = service.revision
         self.source[row] = self.source_number(service.source)
         self.backfilling[row] = service.backfilling
-        for which, anchor in (("current", service.current), ("previous", service.previous)):
-            for name, value in zip(("start", "end", "in", "out"), anchor or (-1, -1, 0, 0), strict=True):
-                getattr(self, f"{which}_{name}")[row] = value
+        start, end, in_, out = service.current or (-1, -1, 0, 0)
+        self.current_start[row], self.current_end[row] = start, end
+        self.current_in[row], self.current_out[row] = in_, out
+        start, end, in_, out = service.previous or (-1, -1, 0, 0)
+        self.previous_start[row], self.previous_end[row] = start, end
+        self.previous_in[row], self.previous_out[row] = in_, out
         self._store_rare(row, service)
         self._store_ladders(taken)
         self.dirty[row // PAGE_ROWS] = True

@@ -15,10 +15,11 @@ did not name the number of partitions; they are read all the same.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -37,6 +38,8 @@ from stream.ports import MAX_RECORD_BYTES, STATE, Log, Message
 META = b"meta"
 OUT = b"out/"
 FORMAT = 2
+DEADLINE_S = 30.0
+"""For each call on the log."""
 PART_BYTES = MAX_RECORD_BYTES - 1024
 OTHER = {"a": "b", "b": "a"}
 SECOND = re.compile(rb"((ids/)?\d+|plans|marks)/b/\d+")
@@ -219,6 +222,23 @@ async def load_plans(log: Log, partition: int) -> Plans:
         meta = _meta_of(snapshot[META])
         version, plans, mappings = plans_of(_page(snapshot, PLANS, Place(*meta["pages"][PLANS])))
         return Plans(meta["next_offset"], version, plans, mappings)
+
+
+async def until_counted(log: Log, partition: int, offset: int) -> None:
+    """Wait until everything before that offset of the input is counted and durable, whoever owns the partition.
+
+    Raises Unavailable or TimeoutError when the log does not answer.
+    """
+    async with asyncio.timeout(DEADLINE_S):
+        first, _ = await log.bounds(STATE, partition)
+    async with aclosing(log.read(STATE, partition, first, wait_s=DEADLINE_S)) as fetches:
+        counted = 0
+        while counted < offset:
+            async with asyncio.timeout(2 * DEADLINE_S):
+                fetched = await anext(fetches)
+            metas = [record.value for record in fetched.records if record.key == META and record.value is not None]
+            with _named(partition):
+                counted = _meta_of(metas[-1])["next_offset"] if metas else counted
 
 
 async def load(log: Log, partition: int, partition_of: Callable[[str], int]) -> Tracker:

@@ -71,7 +71,12 @@ def _message(kind: str, document: dict[str, Any], identity: str) -> Message:
     service: str = document["service"]
     source = f"quota-stream/tracker/{document['input']['partition']}"
     headers = attributes(kind, source, identity, at=document["at"], subject=service)
-    return Message(service.encode(), orjson.dumps(document), headers)
+    return Message(service.encode(), _fitting(orjson.dumps(document)), headers)
+
+
+def _fitting(value: bytes) -> bytes:
+    """A copy in memory of its own size: orjson's results keep the page that they were written into."""
+    return bytes(memoryview(value))
 
 
 def encode_control(control: Control) -> Message:
