@@ -8,7 +8,7 @@ INPUTS ?= 20000
 SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-core test-kafka check proof simulate simulate-mutants torture torture-kafka fuzz soak bench lock clean
+.PHONY: help demo test test-core test-kafka check proof simulate simulate-mutants torture torture-kafka fuzz soak bench bench-kafka lock clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,12 @@ soak: .venv/ready ## 30 days of 5,000 services, 7 days of 50 VMs over HTTP: memo
 
 bench: .venv/ready ## Measure: ratios, side by side in one run
 	@$(BIN)/python -m tests.bench
+
+.kafka/peers/ready: tests/bench/kafka/contenders.py tests/bench/peers/streams/pom.xml $(wildcard tests/bench/peers/streams/src/main/java/peer/*) | .venv/ready
+	@$(BIN)/python -m tests.bench.kafka.contenders
+
+bench-kafka: .venv/ready .kafka/ready .kafka/peers/ready ## The same on Kafka, beside Kafka Streams and others (CASES="batches singles scaling")
+	@$(BIN)/python -m tests.bench.kafka $(addprefix --case ,$(CASES))
 
 lock: .venv/ready ## Renew the locked dependencies
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
