@@ -10,11 +10,12 @@ import orjson
 import structlog
 
 from stream.bootstrap.parts import Parts, make_site, make_source
+from stream.core.errors import Unavailable
 from stream.core.speed import Speed
 from stream.core.view import Counted
-from stream.ports import DELTAS, STATE, Message, Role
+from stream.ports import DELTAS, STATE, Log, Message, Role
 from stream.runtime import partition, plans
-from stream.runtime.checkpoint import check_partitions, load
+from stream.runtime.checkpoint import check_partitions, load, until_counted
 from stream.runtime.collector import Collector
 from stream.runtime.comparison import Comparison
 from stream.runtime.enforcer import Enforcer
@@ -23,11 +24,13 @@ from stream.runtime.worker import work
 
 log_ = structlog.get_logger()
 
+RETRY_S = 1.0
+
 ALL_ROLES: tuple[Role, ...] = ("tracker", "collector", "enforcer")
 
 
 def tracking(parts: Parts, stop: asyncio.Event, until: Mapping[int, int] | None = None) -> Coroutine[Any, Any, None]:
-    """The trackers of the assigned partitions; with `until` each ends when it has read up to that offset."""
+    """The trackers of the assigned partitions; with `until` each reads up to that offset, and keeps its place."""
     settings = partition.TrackerSettings(
         checkpoint_every_s=parts.config.checkpoint / 1000,
         max_ahead_ms=parts.config.max_ahead,
@@ -39,6 +42,7 @@ def tracking(parts: Parts, stop: asyncio.Event, until: Mapping[int, int] | None 
     async def serve(number: int, ended: asyncio.Event) -> None:
         end = None if until is None else until[number]
         await partition.own(parts.log, number, settings=settings, observer=parts.metrics.tracker, stop=ended, until=end)
+        await ended.wait()  # still a member of the group: what others do not finish may come here
 
     return work("tracker", parts.log, serve, stop, parts.random, parts.metrics.assigned)
 
@@ -127,12 +131,30 @@ async def work_together(parts: Parts, stop: asyncio.Event, roles: Collection[Rol
 
 
 async def drain(parts: Parts, roles: Collection[Role] = ALL_ROLES) -> None:
-    """Track what is in the log now, then return."""
+    """Track what is in the log now; return when all of it is counted, by this process or by others of its group."""
     await check_partitions(parts.log)
     if set(roles) == set(ALL_ROLES):
         await bring_plans(parts)
     ends = {number: (await parts.log.bounds(DELTAS, number))[1] for number in range(parts.log.partitions)}
-    await tracking(parts, asyncio.Event(), ends)
+    stop = asyncio.Event()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(tracking(parts, stop, ends))
+            group.create_task(_stop_when_counted(parts.log, ends, stop))
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from errors
+
+
+async def _stop_when_counted(log: Log, ends: Mapping[int, int], stop: asyncio.Event) -> None:
+    for number, end in ends.items():
+        while end:
+            try:
+                await until_counted(log, number, end)
+                break
+            except (Unavailable, TimeoutError) as error:
+                log_.warning("drain.not_seen", partition=number, cause=str(error) or "no answer", retry_in_s=RETRY_S)
+                await asyncio.sleep(RETRY_S)
+    stop.set()
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -31,7 +31,11 @@ listen_option = click.option(
     "--listen", "replaced", callback=_listen, metavar="HOST:PORT|off",
     help="Where metrics and health are served: another one for each process of a machine.  [default: as configured]",
 )  # fmt: skip
-drain_option = click.option("--drain", is_flag=True, help="Work off what is in the log, then exit.")
+drain_option = click.option(
+    "--drain",
+    is_flag=True,
+    help="Exit when all that is in the log now is counted; beside others: by whoever counts it.",
+)
 accept_loss_option = click.option(
     "--accept-loss",
     is_flag=True,

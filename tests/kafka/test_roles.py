@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +72,20 @@ async def test_run_is_all_roles(folder: Path, settings: KafkaSettings) -> None:
         await track.line("event=started")
         assert await track.stop() == 0
     assert (await objects(folder, "plans", "show", "--json"))[0]["plans"]["vpn"]["warn"] == 80
+
+
+async def test_drain_beside_another(folder: Path, settings: KafkaSettings) -> None:
+    """It ends when all is counted, although it has no partition of its own; it takes over from whoever stands still."""
+    await create(replace(settings, partitions=1))
+    await called(folder, "plans", "apply")
+    async with running(folder, "track") as other:
+        await other.line("event=partitions.assigned role=tracker partitions=[0]")
+        for number in range(2):
+            await called(folder, "publish", stdin=registration("vm1/1") + delta("vm1/1", number, 100))
+            await called(folder, "track", "--drain")
+            (shown,) = await objects(folder, "service", "show", "vm1/1", "--json")
+            assert shown["accepted_in"] == 100 * (1 + number)
+            other.process.send_signal(signal.SIGSTOP)
 
 
 async def test_two_on_one_machine(folder: Path, settings: KafkaSettings) -> None:
