@@ -16,6 +16,7 @@ from typing import Self
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream.adapters.kafka import topics
 from stream.adapters.kafka.log import KafkaLog
@@ -88,7 +89,10 @@ class Installation:
         async with administering(self.settings.servers) as admin:
 
             async def shared() -> bool:
-                (reply,) = await admin.describe_consumer_groups([group])
+                try:
+                    (reply,) = await admin.describe_consumer_groups([group])
+                except GroupCoordinatorNotAvailableError:  # on a new broker, until the first has joined
+                    return False
                 _, _, state, _, _, found, *_ = reply.groups[0]
                 return state == "Stable" and len(found) == members
 
