@@ -5,6 +5,7 @@ Each first half is aiokafka's behaviour as it is: when one of them fails after a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,10 +17,11 @@ from stream.adapters.kafka.group import Membership
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.core.errors import Unavailable
-from stream.ports import CHANGES, Message
+from stream.ports import CHANGES, Message, Role
 from tests.adapters.world import read_all, values
 from tests.kafka.world import KafkaWorld, worlds
 
+ROLES: tuple[Role, ...] = ("tracker", "enforcer")
 TOO_LARGE = bytes(400_000)
 
 
@@ -66,7 +68,7 @@ async def test_an_idempotent_producer_is_lost_with_one_batch(world: KafkaWorld) 
 
 async def test_the_sticky_assignor_remembers_in_its_class(settings: KafkaSettings) -> None:
     """What one group has would be claimed in another: each membership has a class of its own."""
-    tracker, enforcer = Membership(settings, "tracker"), Membership(settings, "enforcer")
+    tracker, enforcer = (Membership(settings, role, asyncio.create_task) for role in ROLES)
     assert tracker._assignor is not enforcer._assignor
     assert issubclass(tracker._assignor, StickyPartitionAssignor)
     tracker._assignor.on_generation_assignment(7)

@@ -12,7 +12,7 @@ import pytest
 from stream.adapters.kafka.log import KafkaLog
 from stream.core.errors import QuotaStreamError, Unavailable
 from stream.ports import CHANGES, DELTAS, STATE, Message
-from tests.adapters.world import DEADLINE_S, messages, read_all, values
+from tests.adapters.world import DEADLINE_S, PARTITIONS, messages, read_all, values
 from tests.kafka.cluster import Cluster, until
 from tests.kafka.world import make_topics
 
@@ -55,7 +55,6 @@ CALLS: dict[str, Callable[[KafkaLog], Awaitable[object]]] = {
     "read": read_on,
     "snapshot": lambda log: log.snapshot(STATE, 0),
     "take_over": take_over,
-    "assignments": lambda log: anext(log.assignments("tracker")),
     "open": lambda log: KafkaLog.open(log._settings),
 }
 
@@ -97,6 +96,21 @@ async def test_a_reader_gives_up(cluster: Cluster, log: KafkaLog) -> None:
     async with asyncio.timeout(BOUND_S):
         with pytest.raises(Unavailable):
             await read_on(log)
+
+
+async def test_who_joins_while_no_broker_answers_is_in_the_group_when_one_does(cluster: Cluster, log: KafkaLog) -> None:
+    """It is tried anew for as long as it takes: partitions that are served already go on meanwhile."""
+    cluster.pause(1)
+    async with aclosing(log.assignments("tracker")) as assignments:
+
+        async def first() -> frozenset[int]:
+            return await anext(assignments)
+
+        joining = asyncio.create_task(first())
+        await asyncio.wait({joining}, timeout=2 * REQUEST_S)
+        cluster.resume(1)
+        async with asyncio.timeout(DEADLINE_S):
+            assert await joining == frozenset(range(PARTITIONS))
 
 
 async def test_a_reader_survives_a_restart(cluster: Cluster, log: KafkaLog) -> None:

@@ -90,5 +90,5 @@ async def test_a_snapshot_of_the_past_is_none(world: KafkaWorld) -> None:
         end = (await world.log.bounds(STATE, 0))[1]
         place = TopicPartition(world.settings.topic(STATE), 0)
         with pytest.raises(Unavailable, match=f"stands still at offset {end} of {end + 1}"):
-            await reading.snapshot(replace(world.settings, request_s=1.0), place, end + 1)
+            await reading.snapshot(replace(world.settings, request_s=1.0), world.log._run, place, end + 1)
         assert await lease.snapshot(STATE) == {b"meta": b"1"}

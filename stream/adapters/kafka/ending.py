@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeAlias
 
 STOP_S = 5.0
+
+Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+"""Has work done in the background: what must end goes on ending, whoever gives up waiting for it."""
 
 
 async def ended(starting: asyncio.Task[None], *ways: Callable[[], Coroutine[Any, Any, None]]) -> None:

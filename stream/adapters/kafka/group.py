@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka import errors as kafka
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
-from stream.adapters.kafka.ending import ended
+from stream.adapters.kafka.ending import Run, ended
 from stream.adapters.kafka.errors import answering
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.core.errors import Unavailable
@@ -36,7 +36,8 @@ ITS_OWN = "each process needs an instance_id of its own"
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """One process in the group of one role."""
 
-    def __init__(self, settings: KafkaSettings, role: Role) -> None:
+    def __init__(self, settings: KafkaSettings, role: Role, run: Run) -> None:
+        self._run = run
         self._settings = settings
         self._topic = settings.topic(FOLLOWS[role])
         self._group = settings.group(role)
@@ -78,7 +79,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                     await self._commit_offsets()
                     committed_at = asyncio.get_running_loop().time()
         finally:
-            await ended(starting, self._consumer.stop, self._consumer._client.close)
+            await asyncio.shield(self._run(ended(starting, self._consumer.stop, self._consumer._client.close)))
 
     async def _look(self) -> None:
         """Wait a while for news; a consumer that nobody asks is taken for stuck, and only who asks hears of errors."""

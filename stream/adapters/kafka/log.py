@@ -57,7 +57,7 @@ class KafkaLog:
         when no broker answers."""
         log = cls(settings)
         try:
-            log._offsets = await log._resources.enter_async_context(reading.started(settings))
+            log._offsets = await log._resources.enter_async_context(reading.started(settings, log._run))
             log._partitions = await agreed_partitions(settings)
         except BaseException:
             await log.close()
@@ -88,7 +88,7 @@ class KafkaLog:
 
     async def read(self, topic: str, partition: int, offset: int, *, wait_s: float) -> AsyncGenerator[Fetch, None]:
         place = self._place(topic, partition)
-        async with reading.started(self._settings, place) as consumer:
+        async with reading.started(self._settings, self._run, place) as consumer:
             reader = reading.Reader(consumer, place, offset, self._settings.request_s)
             while True:
                 try:
@@ -108,7 +108,7 @@ class KafkaLog:
         if member is not None:  # else somebody who does not serve: a tool, a test
             end = await self._seen_end(FOLLOWS[role], partition) if role != "tracker" else None
             await member.confirm(partition, end)
-        producer = await producing.start(self._settings, self._settings.transactional_id(role, partition))
+        producer = await producing.start(self._settings, self._settings.transactional_id(role, partition), self._run)
         lease = KafkaLease(producer, partition, self._settings, self._snapshot, self._seen_end)
         try:
             yield lease
@@ -119,7 +119,7 @@ class KafkaLog:
         self._place(DELTAS, 0)
         try:
             while True:
-                member = self._members[role] = Membership(self._settings, role)
+                member = self._members[role] = Membership(self._settings, role, self._run)
                 try:
                     async with aclosing(member.assignments()) as changes:
                         while True:
@@ -141,12 +141,11 @@ class KafkaLog:
 
     async def close(self) -> None:
         self._finish(Unavailable("kafka: the log is closed"))
-        appender, self._appender = self._appender, None
-        if appender is not None:
-            await producing.stop(appender)
-        if self._background:
-            await asyncio.wait(self._background)
+        if self._appender is not None:
+            self._run(producing.stop(self._appender))
         await self._resources.aclose()
+        while self._background:
+            await asyncio.wait(self._background)
 
     # ------------------------------------------------ the end, and what leads to it
 
@@ -214,7 +213,9 @@ class KafkaLog:
         return TopicPartition(self._settings.topic(topic), partition)
 
     async def _snapshot(self, topic: str, partition: int, least: int) -> Mapping[bytes, bytes]:
-        return await self._unless_ended(reading.snapshot(self._settings, self._place(topic, partition), least))
+        return await self._unless_ended(
+            reading.snapshot(self._settings, self._run, self._place(topic, partition), least)
+        )
 
     async def _seen_end(self, topic: str, partition: int) -> int:
         return await reading.end(self._offsets, self._place(topic, partition), self._settings.request_s)
@@ -223,10 +224,11 @@ class KafkaLog:
         async with self._making:
             self._check_open()
             if self._appender is None:
-                self._appender = await producing.start(self._settings, None)
+                self._appender = await producing.start(self._settings, None, self._run)
             return self._appender
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka
 from aiokafka.structs import RecordMetadata
 
-from stream.adapters.kafka.ending import ended, stopped
+from stream.adapters.kafka.ending import Run, ended, stopped
 from stream.adapters.kafka.errors import answering
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.core.errors import Unavailable
@@ -25,7 +25,7 @@ BATCH_BYTES = 900_000
 """Below the brokers' usual limit of 1 MiB for a batch."""
 
 
-async def start(settings: KafkaSettings, transactional_id: str | None) -> AIOKafkaProducer:
+async def start(settings: KafkaSettings, transactional_id: str | None, run: Run) -> AIOKafkaProducer:
     """A producer that is ready.  With a transactional id every former one of that name is fenced, and what it had
     not committed is aborted."""
     producer = AIOKafkaProducer(
@@ -43,7 +43,7 @@ async def start(settings: KafkaSettings, transactional_id: str | None) -> AIOKaf
         async with answering(doing, settings.request_s):
             await asyncio.shield(starting)
     except BaseException:
-        await ended(starting, producer.stop, partial(_give_up, producer))
+        run(ended(starting, producer.stop, partial(_give_up, producer)))
         raise
     return producer
 

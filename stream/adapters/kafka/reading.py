@@ -10,7 +10,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
 
-from stream.adapters.kafka.ending import ended
+from stream.adapters.kafka.ending import Run, ended
 from stream.adapters.kafka.errors import answering
 from stream.adapters.kafka.records import Memory, Records
 from stream.adapters.kafka.settings import KafkaSettings
@@ -28,7 +28,9 @@ fetcher.MemoryRecords, fetcher.PartitionRecords = Memory, Records  # there is no
 
 
 @asynccontextmanager
-async def started(settings: KafkaSettings, place: TopicPartition | None = None) -> AsyncIterator[AIOKafkaConsumer]:
+async def started(
+    settings: KafkaSettings, run: Run, place: TopicPartition | None = None
+) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer that is ready, of one partition or of none."""
     consumer = AIOKafkaConsumer(
         **settings.client(),
@@ -47,7 +49,7 @@ async def started(settings: KafkaSettings, place: TopicPartition | None = None) 
             consumer.assign([place])
         yield consumer
     finally:
-        await ended(starting, consumer.stop, consumer._client.close)
+        run(ended(starting, consumer.stop, consumer._client.close))
 
 
 class Reader:
@@ -114,12 +116,12 @@ async def end(consumer: AIOKafkaConsumer, place: TopicPartition, request_s: floa
     return offset
 
 
-async def snapshot(settings: KafkaSettings, place: TopicPartition, least: int = 0) -> Mapping[bytes, bytes]:
+async def snapshot(settings: KafkaSettings, run: Run, place: TopicPartition, least: int = 0) -> Mapping[bytes, bytes]:
     """The latest value of each key, from what lies before the offset `least` and before the end as it is at first; each
     step is given `request_s`."""
     latest: dict[bytes, bytes] = {}
     loop = asyncio.get_running_loop()
-    async with started(settings, place) as consumer:
+    async with started(settings, run, place) as consumer:
         first, last = await bounds(consumer, place, settings.request_s)
         last = max(last, least)
         reader = Reader(consumer, place, first, settings.request_s)
