@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -56,9 +57,10 @@ _DESCRIPTION = (
 
 def _tell(suffered: Suffered) -> None:
     fault, (role, partition) = suffered.fault, suffered.mover
-    what = f"{fault.number:4} {fault}"
+    began = datetime.fromtimestamp(suffered.began_ms // 1000, UTC).time()  # as the logs have it
+    what = f"{fault.number:4} {began} {fault}"
     pause = f"longest pause {suffered.pause_s:.1f} s ({role}, partition {partition})"
-    print(f"{what:58} all moved after {suffered.moved_s:5.1f} s, {pause}", flush=True)
+    print(f"{what:68} all moved after {suffered.moved_s:5.1f} s, {pause}", flush=True)
 
 
 def _kinds(report: Report) -> Table:

@@ -47,7 +47,7 @@ LASTS_S: dict[Kind, tuple[float, float]] = {
     "stop broker": (1, 12),
     "mute broker": (1, 12),
     "no broker": (60, 60),
-    "slow coordinator": (8, 20),
+    "slow coordinator": (6, 15),
 }
 """At least and at most.  A member that is silent for six seconds is expelled, a broker that is silent for three is."""
 TWO_PERCENT = 25

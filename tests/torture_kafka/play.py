@@ -48,6 +48,7 @@ class Suffered(NamedTuple):
     """What came of a fault."""
 
     fault: Fault
+    began_ms: int
     moved_s: float
     """From its end until every tracker and collector had moved again in every partition."""
     pause_s: float
@@ -262,7 +263,7 @@ class Play:
         moved_ms = auditor.moved_at(ended_ms)
         pauses_s = auditor.pauses_s(began_ms, moved_ms)
         mover = max(pauses_s, key=pauses_s.__getitem__)
-        suffered = Suffered(fault, (moved_ms - ended_ms) / 1000, pauses_s[mover], mover)
+        suffered = Suffered(fault, began_ms, (moved_ms - ended_ms) / 1000, pauses_s[mover], mover)
         self.report.suffered.append(suffered)
         self._tell(suffered)
 
