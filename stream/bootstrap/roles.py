@@ -34,8 +34,7 @@ def tracking(parts: Parts, stop: asyncio.Event, until: Mapping[int, int] | None 
     settings = partition.TrackerSettings(
         checkpoint_every_s=parts.config.checkpoint / 1000,
         max_ahead_ms=parts.config.max_ahead,
-        plans=parts.config.plans,
-        mappings=parts.config.mappings,
+        configured=plans.Configured(parts.config.plans, parts.config.mappings),
         accept_loss=parts.accept_loss,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,14 +12,12 @@ import structlog
 
 from stream import wire
 from stream.core.errors import Truncated
-from stream.core.mapping import FieldMapping
 from stream.core.model import MAX_AHEAD_MS, Decision, QuotaWarning
-from stream.core.plan import Plan
 from stream.core.tracker import Tracker
 from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Fetch, Lease, Log, Message, Record
 from stream.runtime.checkpoint import State, restore
 from stream.runtime.deadlines import taken_over
-from stream.runtime.plans import InForce
+from stream.runtime.plans import Configured, InForce
 
 log_ = structlog.get_logger()
 
@@ -63,9 +61,8 @@ class TrackerSettings:
     deadline_s: float = 30.0
     """For each call on the log; then the task is dropped and takes over anew."""
     max_ahead_ms: int = MAX_AHEAD_MS
-    plans: Mapping[str, Plan] = field(default_factory=dict)
-    """The configuration's, if it has any: when others come into force, a warning says so."""
-    mappings: Mapping[str, FieldMapping] = field(default_factory=dict)
+    configured: Configured = field(default_factory=Configured)
+    """To be compared with the plans that are in force."""
     accept_loss: bool = False
     """Where the log has removed what was not counted yet, count on behind that instead of raising Truncated."""
 
@@ -127,18 +124,18 @@ class Partition:
         self._decided: list[Decision | QuotaWarning] = []
         self._dead_letters: list[Message] = []
         self._rejected: list[str] = []  # their reasons
+        self._read_before = 0  # what was in the log at the take-over ends here
+        self._compared: int | None = None  # version of the plans that were last compared with the configuration's
         self.due = Due(settings)
 
     async def apply(self, records: Sequence[Record]) -> None:
         """Count records; what comes of them is kept for the next checkpoint.  Others run in between: who computes for
         longer than the session time-out of a consumer group is taken for dead."""
         tracker = self._state.tracker
-        version, foreign = tracker.plans_version, self._decoder.foreign_keys
+        foreign = self._decoder.foreign_keys
         for _ in tracker.steps(self._decoder.decode(records), records[-1].offset + 1):
             await asyncio.sleep(0)
         assert self._decoder.plans_version == tracker.plans_version, "foreign records are read by other mappings"
-        if tracker.plans_version != version:
-            self._compare_plans()
         drained = tracker.drain()
         told = drained.outcomes or drained.dead_letters
         appended = {record.offset: record.timestamp for record in records} if told else {}
@@ -167,6 +164,7 @@ class Partition:
         if next_offset > tracker.next_offset:
             tracker.apply((), next_offset)
             self.due.note(decided=False)
+        self._compare_plans()
 
     async def skip_lost(self) -> None:
         """Go over what the log has removed too early, if that is accepted.  Raises Truncated.
@@ -175,7 +173,7 @@ class Partition:
         """
         partition, next_offset = self._lease.partition, self._state.tracker.next_offset
         async with asyncio.timeout(self._settings.deadline_s):
-            first, _ = await self._log.bounds(DELTAS, partition)
+            first, self._read_before = await self._log.bounds(DELTAS, partition)
         if next_offset < first:
             lost = f"offsets {next_offset} to {first - 1} were removed before they were counted"
             if not self._settings.accept_loss:
@@ -185,18 +183,15 @@ class Partition:
                 )
             log_.warning("input.lost", partition=partition, first_lost=next_offset, last_lost=first - 1, cause=lost)
             self.skip_to(first)
+        self._compare_plans()
 
     def _compare_plans(self) -> None:
-        tracker, configured = self._state.tracker, self._settings.plans
-        present = InForce(tracker.plans_version, tracker.plans, tracker.mappings)
-        if configured and not present.are(configured, self._settings.mappings):
-            log_.warning(
-                "plans.differ",
-                partition=self._lease.partition,
-                version=tracker.plans_version,
-                cure="others than the configuration's are in force: bring the file up to date, or run "
-                "`quota-stream plans apply` with it",
-            )
+        """With the configuration's, when others are in force.  Not before all is read that was there at the take-over:
+        the configuration's may be on their way."""
+        tracker = self._state.tracker
+        if tracker.plans_version != self._compared and tracker.next_offset >= self._read_before:
+            self._compared = tracker.plans_version
+            self._settings.configured.compare(InForce(tracker.plans_version, tracker.plans, tracker.mappings))
 
     async def checkpoint(self) -> None:
         """Make durable what was applied, then show it.  Dead letters first: nothing moves past them unsaid."""

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple
 
+import structlog
+
 from stream import wire
 from stream.core.errors import Unavailable
 from stream.core.mapping import FieldMapping
@@ -18,6 +20,8 @@ from stream.core.model import Plans
 from stream.core.plan import Plan
 from stream.ports import DELTAS, Log, Message
 from stream.runtime.checkpoint import load_plans
+
+log_ = structlog.get_logger()
 
 DEADLINE_S = 60.0
 """For each call on the log."""
@@ -40,6 +44,28 @@ class InForce(NamedTuple):
     def are(self, plans: Mapping[str, Plan], mappings: Mapping[str, FieldMapping]) -> bool:
         """Whether they are these, in the same order."""
         return [*self.plans.items(), *self.mappings.items()] == [*plans.items(), *mappings.items()]
+
+
+class Configured:
+    """The configuration's plans and mappings, for all trackers of a process."""
+
+    def __init__(
+        self, plans: Mapping[str, Plan] | None = None, mappings: Mapping[str, FieldMapping] | None = None
+    ) -> None:
+        self._plans, self._mappings = plans or {}, mappings or {}
+        self._told: set[int] = set()  # versions
+
+    def compare(self, present: InForce) -> None:
+        """Warn if others are in force, once for each version; a configuration may have none at all."""
+        if not self._plans or present.version in self._told or present.are(self._plans, self._mappings):
+            return
+        self._told.add(present.version)
+        log_.warning(
+            "plans.differ",
+            version=present.version,
+            cure="others than the configuration's are in force: bring the file up to date, or run "
+            "`quota-stream plans apply` with it",
+        )
 
 
 async def in_force(log: Log) -> list[InForce]:

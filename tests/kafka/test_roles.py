@@ -60,7 +60,7 @@ async def test_from_an_empty_cluster(folder: Path) -> None:
 
 
 async def test_run_is_all_roles(folder: Path, settings: KafkaSettings) -> None:
-    """It brings the plans; a tracker with others in its file goes by the log."""
+    """It brings the plans; a tracker with others in its file says so, and goes by the log."""
     await create(settings)
     async with running(folder, "run") as run:
         await run.line("event=plans.in_force version=1")
@@ -69,8 +69,9 @@ async def test_run_is_all_roles(folder: Path, settings: KafkaSettings) -> None:
     file = folder / "quota-stream.yaml"
     file.write_text(file.read_text().replace("warn: 80%", "warn: 90%"))
     async with running(folder, "track") as track:
-        await track.line("event=started")
+        await track.line("event=plans.differ version=1")
         assert await track.stop() == 0
+        assert sum("plans.differ" in line for line in track.said) == 1
     assert (await objects(folder, "plans", "show", "--json"))[0]["plans"]["vpn"]["warn"] == 80
 
 

@@ -97,9 +97,36 @@ def test_others_than_the_configured_ones_are_told() -> None:
         with structlog.testing.capture_logs() as logs:
             for version, (wanted, told) in enumerate([(SMALL, 0), (LARGE, 1), (SMALL, 1)], start=1):
                 await apply(log, wanted)
-                settings = replace(SETTINGS, plans=SMALL)
+                settings = replace(SETTINGS, configured=plans.Configured(SMALL))
                 await own(log, 0, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=version)
                 assert [each["version"] for each in logs if each["event"] == "plans.differ"] == [2] * told
+
+    on_a_log(main)
+
+
+def test_a_tracker_says_at_its_start_that_its_plans_are_others() -> None:
+    """Once for all partitions, though nothing new comes into force; plans that are on their way count already."""
+
+    async def main(log: MemoryLog) -> None:
+        async def told(configured: Mapping[str, Plan]) -> list[int]:
+            settings = replace(SETTINGS, configured=plans.Configured(configured))
+            with structlog.testing.capture_logs() as logs:
+                for partition in range(PARTITIONS):
+                    _, end = await log.bounds(DELTAS, partition)
+                    await own(log, partition, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=end)
+            return [each["version"] for each in logs if each["event"] == "plans.differ"]
+
+        assert await told(SMALL) == [0]
+        await apply(log, SMALL)
+        assert await told(SMALL) == []
+        assert await told(LARGE) == [1]
+        assert await told({}) == []
+        await apply(log, LARGE)
+        await apply(log, SMALL)
+        assert await told(SMALL) == []
+        await apply(log, LARGE)
+        await apply(log, SMALL)
+        assert await told(LARGE) == [5]
 
     on_a_log(main)
 
@@ -225,12 +252,12 @@ def test_mappings_are_durable_and_come_from_the_log_alone() -> None:
     async def main(log: MemoryLog) -> None:
         await plans.apply(log, SMALL, {"m": mapping})
         await log.append(DELTAS, 0, [encode_registration(f"vm1/{id_}", ["a"], at=START_MS)])
+        settings = replace(SETTINGS, configured=plans.Configured(SMALL, {"m": other}))
         with structlog.testing.capture_logs() as logs:
             for number in range(3):
                 flow = {"id": id_, "t": START_MS + 1000 * number, "rx": 7}
                 await log.append(DELTAS, 0, [Message(None, orjson.dumps(flow))])
                 _, end = await log.bounds(DELTAS, 0)
-                settings = replace(SETTINGS, plans=SMALL, mappings={"m": other})
                 await own(log, 0, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=end)
         tracker = await load(log, 0, lambda _: 0)
         view = tracker.service(f"vm1/{id_}")
