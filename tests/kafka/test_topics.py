@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.topics import Difference, create, partition_counts, require_sound, verify, wanted
@@ -277,3 +279,16 @@ async def test_a_broker_too_old(known: tuple[tuple[int, int, int], ...], lacks: 
     assert str(caught.value) == (
         f"kafka: {servers} is too old, as it does not know {lacks}; Kafka 2.5 or newer is needed"
     )
+
+
+async def test_a_record_that_unpacks_to_much_is_refused(settings: KafkaSettings) -> None:
+    """Zeros by the megabyte are a few kB on the way: the broker unpacks them, and tells the publisher."""
+    await create(settings)
+    producer = AIOKafkaProducer(**settings.client(), compression_type="zstd", max_request_size=1 << 26)
+    await producer.start()
+    try:
+        sent = await producer.send(settings.topic(DELTAS), bytes(30 << 20), partition=0)
+        with pytest.raises(MessageSizeTooLargeError):
+            await sent
+    finally:
+        await producer.stop()

@@ -105,6 +105,9 @@ def _compacted() -> Iterator[Setting]:
 
 def _kept(topic: str, retention_ms: int) -> Iterator[Setting]:
     unread = topic == DELTAS
+    if unread:
+        unpacked = "a small record that unpacks to gigabytes would stop whoever reads it: only the broker can refuse it"
+        yield Setting("compression.type", "uncompressed", unpacked)
     why = "traffic that was not counted yet would be deleted" if unread else "the configuration says so under retention"
     sense: Sense = "at least " if unread else ""
     yield Setting("retention.ms", str(retention_ms), why, sense, unread)
