@@ -50,8 +50,16 @@ class NameIndex:
         """Of the rows `[first, end)`; empty for one that has none."""
         self._reserve(end, 0)
         data = self._bytes.data
-        starts, sizes = self._starts[first:end].tolist(), self._sizes[first:end].tolist()
-        return [str(data[start : start + size], "utf-8") for start, size in zip(starts, sizes, strict=True)]
+        starts = self._starts[first:end].astype(np.int64)
+        ends = starts + self._sizes[first:end]
+        begin, after = (int(starts.min()), int(ends.max())) if len(starts) else (0, 0)
+        if after - begin <= 4 * int((ends - starts).sum()):  # close together, as they mostly are: decoded at once
+            together = bytes(data[begin:after])
+            if together.isascii():
+                text = together.decode()
+                places = zip((starts - begin).tolist(), (ends - begin).tolist(), strict=True)
+                return [text[start:end] for start, end in places]
+        return [str(data[start:end], "utf-8") for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
     def row(self, name: str) -> int:
         """-1 for an unknown name."""
