@@ -31,7 +31,7 @@ async def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--case", action="append", choices=ALL, help="repeatable (all by default)")
     parser.add_argument("--times", type=int, default=3, help="runs of each tracker that is not slow (3)")
     parser.add_argument("--only", default="", metavar="PART", help="only trackers whose name has this in it")
-    parser.add_argument("--profile", type=Path, metavar="FILE", help="of our tracker, by py-spy, for speedscope")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="of our tracker, by py-spy: stacks and samples")
     parser.add_argument("--servers", metavar="HOST:PORT", help="of a broker that runs already")
     chosen = parser.parse_args(arguments)
     results: list[Result] = []

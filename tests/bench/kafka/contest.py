@@ -151,23 +151,30 @@ def _started(
         for command in filter(None, (contender.before,)):
             words = _words(command, state)
             subprocess.run(words, env=environ, cwd=ROOT, stdout=log, stderr=log, check=True)
-        words = [*_profiler(profile), *_words(contender.command, state)]
+        words = _words(contender.command, state)
         process = subprocess.Popen(words, env=environ, cwd=ROOT, stdout=log, stderr=log)
-        try:
-            yield _Running(folder, process)
-        finally:
-            ended(process)
+        with _watched(process, profile):
+            try:
+                yield _Running(folder, process)
+            finally:
+                ended(process)
 
 
 def _words(command: Sequence[str], state: Path) -> list[str]:
     return [word.replace("{STATE_DIR}", str(state)) for word in command]
 
 
-def _profiler(profile: Path | None) -> list[str]:
+@contextmanager
+def _watched(process: subprocess.Popen[bytes], profile: Path | None) -> Iterator[None]:
+    """By a profiler that lives as long as the process."""
     if profile is None:
-        return []
-    program = str(Path(sys.executable).with_name("py-spy"))
-    return [program, "record", "--rate", "500", "--format", "speedscope", "--output", str(profile), "--"]
+        yield
+        return
+    program = Path(sys.executable).with_name("py-spy")
+    words = ["record", "--pid", str(process.pid), "--rate", "500", "--format", "raw", "--output", str(profile)]
+    watching = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL)
+    yield
+    watching.wait()
 
 
 async def _verdict(course: Course, out: str) -> str:
