@@ -12,9 +12,11 @@ import httpx
 import pytest
 from aiokafka.admin import NewPartitions
 
+from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.topics import create
-from stream.ports import DELTAS, TOPICS
+from stream.ports import DELTAS, STATE, TOPICS, Message
+from stream.runtime.checkpoint import META
 from tests.cli.calling import CONFIG, delta, registration
 from tests.kafka.cluster import Cluster
 from tests.processes.running import Running, called, objects, running
@@ -117,6 +119,16 @@ async def test_roles_at_a_platform(folder: Path, settings: KafkaSettings, role: 
         await process.line("event=partitions.assigned")
         assert await process.stop() == 0
         assert not any("Traceback" in line for line in process.said)
+
+
+async def test_a_partition_that_is_damaged(folder: Path, settings: KafkaSettings) -> None:
+    """Its tracker ends with 1 and says which: it is not passed over in silence."""
+    await create(settings)
+    await called(folder, "plans", "apply")
+    log = await KafkaLog.open(settings)
+    await log.append(STATE, 2, [Message(META, b"{}")])
+    await log.close()
+    assert "error: quota.state/2: the meta record is damaged" in await called(folder, "track", status=1)
 
 
 @pytest.mark.parametrize("role", ["run", "track"])
