@@ -142,21 +142,24 @@ class Ladder:
 
     def window_at(self, as_of: int) -> tuple[Slice, ...]:
         """In whole bytes, oldest first."""
-        return tuple(Slice(start, end, value // 100) for start, end, value in self.amounts_at(as_of))
+        return tuple([Slice(start, end, value // 100) for start, end, value in self.amounts_at(as_of)])
 
     def amounts_at(self, as_of: int) -> list[tuple[int, int, int]]:
         """The window slice by slice: (start, end, hundredths of a byte), oldest first."""
         count = len(self.slices)
         newest = max(self.slicer.ordinal(as_of), self.head)
-        ordinals = range(newest - count + 1, newest + 1)
         edges = [self.slicer.edge(each) for each in range(newest - count + 1, newest + 2)]
-        return list(zip(edges, edges[1:], map(self._sum_of, ordinals), strict=False))
+        values = self._oldest(count)[newest - self.head :]
+        values += [0] * (count - len(values))
+        return list(zip(edges[:-1], edges[1:], values, strict=True))
 
     def quota_at(self, as_of: int, profile: Profile | None = None) -> int | None:
         """Quota of a profile (this one) with the credit that has not expired, in bytes."""
         quota = (profile or self.here).quota
         quota = self.quota if quota == "service" else quota
-        return None if quota is None else quota + sum(c.bytes for c in self.credits if c.expires_at > as_of)
+        if quota is None or not self.credits:
+            return quota
+        return quota + sum(credit.bytes for credit in self.credits if credit.expires_at > as_of)
 
     def over(self, total: int, as_of: int, profile: Profile | None = None) -> bool:
         quota, profile = self.quota_at(as_of, profile), profile or self.here
@@ -337,11 +340,9 @@ class Ladder:
         return self.slicer.edge(self.slicer.ordinal(instant) + 1)
 
     def _oldest(self, count: int) -> list[int]:
-        return [self.slices[(self.head + 1 + place) % len(self.slices)] for place in range(count)]
-
-    def _sum_of(self, ordinal: int) -> int:
-        held = self.head - len(self.slices) < ordinal <= self.head
-        return self.slices[ordinal % len(self.slices)] if held else 0
+        """Sums of the oldest slices up to the head's, oldest first."""
+        first = (self.head + 1) % len(self.slices)
+        return (self.slices[first:] + self.slices[:first])[:count]
 
     def advance(self, instant: int) -> None:
         """Let the window reach the slice of `instant`; in a calendar window a new slice may be warned of again."""

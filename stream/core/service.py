@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import reduce
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from stream.core.counting import Anchor, Delta, Tally, added_by
 from stream.core.errors import Rejected
 from stream.core.ladder import NEVER, Amount, Ladder, Step
-from stream.core.model import Decision, Position, QuotaWarning, Reason
+from stream.core.model import Decision, Position, QuotaWarning, Reason, Slice
 from stream.core.plan import Plan
 from stream.core.speed import ORIGINAL, Speed
+
+_Explained: TypeAlias = tuple[
+    str | None, str | None, str | None, Speed | None, int | None, int | None, tuple[Slice, ...] | None
+]
+"""Of a decision: from its plan to its window."""
+_UNEXPLAINED: Final[_Explained] = (None, None, None, None, None, None, None)
 
 
 class Cause(NamedTuple):
@@ -21,6 +28,18 @@ class Cause(NamedTuple):
     partition: int
     plans_version: int
     adjustment: Mapping[str, Any] | None = None
+
+
+class Moment(NamedTuple):
+    """When a delta's end is judged, and as of when: at the service's time, which was `before` until it came."""
+
+    now: int
+    as_of: int
+    before: int | None
+
+    @classmethod
+    def of(cls, end: int, before: int | None) -> Moment:
+        return cls(end, end - 1, before) if before is None or end > before else cls(before, before, before)
 
 
 @dataclass(slots=True, eq=False)
@@ -62,10 +81,8 @@ class Service:
     @property
     def speed(self) -> Speed:
         """What is due: the least of all ladders."""
-        due = ORIGINAL
-        for ladder in self.ladders:
-            due = due.least(ladder.due)
-        return due
+        dues = [ladder.due for ladder in self.ladders]
+        return reduce(Speed.least, dues) if dues else ORIGINAL
 
     def ladder(self, plan: str) -> Ladder | None:
         return next((ladder for ladder in self.ladders if ladder.plan.name == plan), None)
@@ -85,8 +102,8 @@ class Service:
         self.revision += 1
         decision = Decision(
             self.name, self.incarnation, self.revision, at, reason, self.speed,
-            cause.plans_version, cause.position, cause.partition, adjustment=cause.adjustment,
-            **_explained(ladder, step),
+            cause.plans_version, cause.position, cause.partition,
+            *_explained(ladder, step), cause.adjustment,
         )  # fmt: skip
         self.outcomes.append(decision)
 
@@ -105,8 +122,8 @@ class Service:
     def delta(self, delta: Delta, cause: Cause, tally: Tally) -> None:
         """Count it and judge.  Raises Rejected, having changed nothing, if a window would overflow."""
         added = added_by(delta, self.current, self.previous)
-        before, end = self.time, delta.end
-        now, as_of = (end, end - 1) if before is None or end > before else (before, before)
+        end = delta.end
+        now, as_of, before = Moment.of(end, self.time)
         amounts = [ladder.plan.weight_in * added.in_ + ladder.plan.weight_out * added.out for ladder in self.ladders]
         if not all(ladder.fits(value, as_of) for ladder, value in zip(self.ladders, amounts, strict=True)):
             raise Rejected(
@@ -131,6 +148,11 @@ class Service:
         tally.add("late_hundredths", late - before_late)
         tally.add("clipped_hundredths", clipped - before_clipped)
 
+    def judge_counted(self, moment: Moment, cause: Cause) -> None:
+        """What `delta` judges of one with bytes that was counted elsewhere, if nothing was due before its end."""
+        now, as_of, before = moment
+        self._judge_until(cause, now, as_of, before, _NOTHING)
+
     def _lost(self) -> tuple[int, int]:
         return sum(ladder.late for ladder in self.ladders), sum(ladder.clipped for ladder in self.ladders)
 
@@ -139,12 +161,13 @@ class Service:
         before = self.time
         self.mark = at
         if not self.backfilling:
-            self._judge_until(cause, at if before is None else max(before, at), None, before, _Pouring([], [], None))
+            self._judge_until(cause, at if before is None else max(before, at), None, before, _NOTHING)
 
     # ------------------------------------------------------------ judging
 
     def next_due(self) -> int:
-        return min((due for ladder in self.ladders if (due := ladder.next_due()) is not None), default=NEVER)
+        dues = [ladder.next_due() for ladder in self.ladders]
+        return min([due for due in dues if due is not None], default=NEVER)
 
     def _judge_until(
         self, cause: Cause, now: int, end_as_of: int | None, before: int | None, pouring: _Pouring
@@ -167,12 +190,14 @@ class Service:
 
         `end_as_of`: a delta ends here and is judged with the window as of then.
         """
-        shaken = {ladder for ladder in self.ladders if ladder.rest_ends(at) or ladder.credit_ends(at)}
+        adjusted = [ladder for ladder in self.ladders if ladder.adjusted]
+        shaken = {ladder for ladder in adjusted if ladder.rest_ends(at) or ladder.credit_ends(at)}
         risen = []
         for ladder in self.ladders:
             if end_as_of is not None:
                 ladder.advance(end_as_of)
-            self._end_rests(cause, at, ladder)
+            if ladder.resting:
+                self._end_rests(cause, at, ladder)
             if self._rise(cause, at, ladder):
                 risen.append(ladder)
         standing = [ladder for ladder in self.ladders if not ladder.resting and ladder not in risen]
@@ -183,7 +208,7 @@ class Service:
         for ladder in standing:
             if end_as_of is not None and ladder not in fallen and (step := ladder.warn(end_as_of)):
                 self._warn(cause, at, ladder, step)
-        for ladder in self.ladders:
+        for ladder in adjusted:
             ladder.drop_credits(at)
 
     def judge_released(self, cause: Cause, at: int, released: Sequence[Ladder]) -> None:
@@ -222,13 +247,11 @@ class Service:
         return self.revision > before
 
 
-def _explained(ladder: Ladder | None, step: Step | None) -> dict[str, Any]:
+def _explained(ladder: Ladder | None, step: Step | None) -> _Explained:
     if ladder is None or step is None:
-        return {}
-    return {
-        "plan": ladder.plan.name, "from_": step.from_.name, "to": step.to.name, "profile_speed": step.to.speed,
-        "usage_bytes": step.usage_bytes, "quota_bytes": step.quota_bytes, "window": step.window,
-    }  # fmt: skip
+        return _UNEXPLAINED
+    from_, to = step.from_, step.to
+    return ladder.plan.name, from_.name, to.name, to.speed, step.usage_bytes, step.quota_bytes, step.window
 
 
 class _Pouring:
@@ -250,3 +273,6 @@ class _Pouring:
         for ladder, amount in self._shares:
             if self._before is None or self._before <= amount.start:
                 ladder.pass_over(amount)
+
+
+_NOTHING: Final = _Pouring([], [], None)

@@ -18,7 +18,7 @@ from stream.core.ladder import NEVER, Ladder
 from stream.core.ladders import LadderTable
 from stream.core.names import NameIndex
 from stream.core.plan import Plan
-from stream.core.service import Service
+from stream.core.service import Moment, Service
 from stream.core.window import Int64s
 
 PAGE_ROWS: Final = 256
@@ -63,6 +63,8 @@ class Taken:
     row: int
     service: Service
     homes: list[Home]
+    moment: Moment | None = None
+    """Its delta is counted, and what is left is to judge it: then."""
 
 
 class Services:

@@ -169,9 +169,13 @@ class Tracker:
         return count(self._services, self._tally, group, Columns.of(deltas, group.places))
 
     def _count_one(self, deltas: Deltas, place: int, taken: Taken) -> list[Decision | QuotaWarning]:
-        position, delta = _position(deltas, place), _delta(deltas, place)
+        position = _position(deltas, place)
+        cause = self._cause(position)
         try:
-            taken.service.delta(delta, self._cause(position), self._tally)
+            if taken.moment is None:
+                taken.service.delta(_delta(deltas, place), cause, self._tally)
+            else:
+                taken.service.judge_counted(taken.moment, cause)
         except Rejected as refusal:
             self._reject(position, refusal, _element(deltas, place, taken.service.name))
         self._services.store(taken)

@@ -1,8 +1,9 @@
 """Counting many deltas at once, where nothing else happens.
 
-A group's deltas (each service once) are looked at column by column.  Those that begin anew or grow, in a window whose
-profile they provably leave alone, are counted by vector operations; every other one is left to `Service.delta`, which
-is the meaning of it all.  Both give the same result.  Where all deltas agree on a number it is a plain int.
+A group's deltas (each service once) are looked at column by column.  Those that begin anew or grow, and before whose
+end nothing happens, are counted by vector operations; where their end may change a profile it is left to
+`Service.judge_counted`.  Every other delta is left to `Service.delta`, which is the meaning of it all.  Both give the
+same result.  Where all deltas agree on a number it is a plain int.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from stream.core.ladder import MOST_IN_WINDOW
 from stream.core.ladders import LadderTable
 from stream.core.model import Deltas
 from stream.core.plan import CalendarWindow
+from stream.core.service import Moment
 from stream.core.services import PAGE_ROWS, Services, Taken
 from stream.core.window import MOST_VECTOR_SPAN_MS, Int64s, Slicer, parts
 
@@ -58,7 +60,7 @@ def agreed(numbers: Int64s) -> Numbers:
 
 
 def count(services: Services, tally: Tally, group: Group, columns: Columns) -> list[tuple[int, Taken]]:
-    """Counts what it can.  Returns the rest, to be counted one by one, as `take` does."""
+    """Counts what it can.  Returns the rest, to be counted or judged one by one, as `take` does."""
     current_end = services.current_end[group.rows]
     grows = services.current_start[group.rows] == columns.start
     behind = np.less(columns.end, current_end)
@@ -100,7 +102,7 @@ class _Step:
     def begin(self) -> list[tuple[int, Taken]]:
         services, rows, columns = self.services, self.rows, self.columns
         more_in, more_out = columns.in_.copy(), columns.out.copy()
-        left, counted = self._split(columns.start, more_in, more_out)
+        left, counted, judged = self._split(columns.start, more_in, more_out)
         gap = np.where(np.less(self.current_end, 0), 0, np.subtract(columns.start, self.current_end)) * counted
         for name in ("start", "end", "in", "out"):
             getattr(services, f"previous_{name}")[rows] = getattr(services, f"current_{name}")[rows]
@@ -111,7 +113,7 @@ class _Step:
         self.tally.add("deltas_new", int(np.count_nonzero(counted)))
         self.tally.add("gaps", int(np.count_nonzero(gap)))
         self.tally.add("gap_ms", exact_sum(gap))
-        return left
+        return left + self._take_counted(judged)
 
     def grow(self) -> list[tuple[int, Taken]]:
         services, rows, columns = self.services, self.rows, self.columns
@@ -124,18 +126,18 @@ class _Step:
             greatest_in, greatest_out = np.maximum(former_in, greatest_in), np.maximum(former_out, greatest_out)
             np.maximum(more_in, 0, out=more_in)
             np.maximum(more_out, 0, out=more_out)
-        left, counted = self._split(since, more_in, more_out)
+        left, counted, judged = self._split(since, more_in, more_out)
         services.current_in[rows], services.current_out[rows] = greatest_in, greatest_out
         grown = int(np.count_nonzero(more_in | more_out))
         self._commit(since, more_in, more_out)
         self.tally.add("deltas_grown", grown)
         self.tally.add("deltas_repeated", int(np.count_nonzero(counted)) - grown)
         self.tally.add("deltas_shrunk", int(np.count_nonzero(shrunk & counted)))
-        return left
+        return left + self._take_counted(judged)
 
     def repeat(self) -> list[tuple[int, Taken]]:
         """An earlier end under the same start: nothing, unless something is waiting for the next delta."""
-        waiting = self._waiting(self.before)
+        waiting = self._waiting(self.before + 1)
         if self.columns.backfill:
             self.services.backfilling[self.rows] = True
             self._mark_dirty()
@@ -144,38 +146,44 @@ class _Step:
 
     # ------------------------------------------------------------ what is not counted here
 
-    def _split(self, since: Numbers, more_in: Int64s, more_out: Int64s) -> tuple[list[tuple[int, Taken]], Flags]:
-        """Takes out the services that are to be counted one by one, and counts nothing for them here.
+    def _split(self, since: Numbers, more_in: Int64s, more_out: Int64s) -> tuple[list[tuple[int, Taken]], Flags, Flags]:
+        """Takes out the services that are to be counted one by one, and counts nothing for them here.  Returns them,
+        which others are counted, and of which of these the end is to be judged.
 
-        Whatever is still written to their rows is overwritten when they are stored.
+        Whatever is still written to the rows of those taken out is overwritten when they are stored.
         """
-        special = self._waiting(_most(self.before, self.columns.end))
+        now = _most(self.before, self.columns.end)
         adds = (more_in | more_out) > 0
+        special, judged = self._waiting(now), np.zeros(len(adds), np.bool_)
         for part in self.group.parts:
-            special |= self._may_matter(part, since, _amount(part.table, more_in, more_out), adds)
-        places = np.flatnonzero(special)
-        left = take(self.services, self.group, places)
+            table, rows = part
+            value = _amount(table, more_in, more_out)
+            special |= self._may_matter(part, since, value, adds)
+            if not self.columns.backfill:
+                due = table.next_due[rows] == now
+                judged |= due | (table.total[rows] + value > table.harmless[rows])
+                special |= due & ~adds
+        left = take(self.services, self.group, np.flatnonzero(special))
         if left:
-            more_in[places] = 0
-            more_out[places] = 0
-        return left, ~special
+            more_in[special] = 0
+            more_out[special] = 0
+        return left, ~special, judged & adds & ~special
 
     def _waiting(self, until: Numbers) -> Flags:
-        """Rows with something to be judged up to an instant, or of which the columns do not tell the time."""
+        """Rows with something to be judged before an instant, or of which the columns do not tell the time."""
         waiting = self.services.floored[self.rows].copy()
         if not self.columns.backfill:
             waiting |= self.services.backfilling[self.rows]
             for table, rows in self.group.parts:
-                waiting |= table.next_due[rows] <= until
+                waiting |= table.next_due[rows] < until
         return waiting
 
     def _may_matter(self, part: Part, since: Numbers, value: Int64s, adds: Flags) -> Flags:
-        """Where an amount may do more than grow a sum: judged, clipped, late, or out of the reach of 64 bits."""
+        """Where an amount may do more than grow a sum: clipped, late, or out of the reach of 64 bits."""
         table, rows = part
         end = self.columns.end
-        most = MOST_IN_WINDOW if self.columns.backfill else table.harmless[rows]
-        judged: Flags = adds & (table.total[rows] + value > most)
-        matters: Flags = table.clip[rows] > since
+        matters: Flags = table.total[rows] + value > MOST_IN_WINDOW
+        matters |= table.clip[rows] > since
         first, last = _ordinals(table.slicer, since), _ordinals(table.slicer, np.subtract(end, 1))
         head = table.head[rows]
         matters |= head > last
@@ -184,12 +192,23 @@ class _Step:
             matters |= np.greater(self.before, since) & np.less_equal(first, np.subtract(time, table.plan.slices))
         if not np.array_equal(first, last):
             matters |= np.greater(np.subtract(end, since), MOST_VECTOR_SPAN_MS)
-        matters = judged | (matters & (value > 0))
+        matters &= value > 0
         if isinstance(table.plan.window, CalendarWindow):
             matters |= table.warned[rows] & ((head != last) | (adds & np.less_equal(end, self.before)))
         return matters
 
     # ------------------------------------------------------------ what is
+
+    def _take_counted(self, judged: Flags) -> list[tuple[int, Taken]]:
+        """Services that are counted, and of which the end of the delta is to be judged."""
+        places = np.flatnonzero(judged)
+        taken = take(self.services, self.group, places)
+        ends, befores = (
+            np.broadcast_to(each, len(judged))[places].tolist() for each in (self.columns.end, self.before)
+        )
+        for (_, each), end, before in zip(taken, ends, befores, strict=True):
+            each.moment = Moment.of(end, None if before < 0 else before)
+        return taken
 
     def _commit(self, since: Numbers, more_in: Int64s, more_out: Int64s) -> None:
         services, rows, end = self.services, self.rows, self.columns.end
