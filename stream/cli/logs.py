@@ -21,7 +21,7 @@ CHATTY = "aiokafka"
 """Warns of what is the usual course of things on a cluster: members that come and go, coordinators that move."""
 
 AGAIN_AFTER_S = 10.0
-"""How long a library keeps from saying a line again: without a broker Kafka's clients say some thirty a second."""
+"""How long a library keeps from saying a line again: without a broker Kafka's clients say two hundred a second."""
 
 MOST_LINES = 256
 """Lines that are remembered; some libraries make a new template of each."""
