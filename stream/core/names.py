@@ -26,6 +26,7 @@ class NameIndex:
     def __init__(self) -> None:
         self._slots = np.full(_LEAST_SLOTS, _EMPTY, np.int32)
         self._used = 0  # slots that are not empty
+        self._entered = True  # whether all names have slots
         self._hashes = np.zeros(0, np.uint32)
         self._starts = np.zeros(0, np.uint32)
         self._sizes = np.zeros(0, np.int16)  # 0: a row without a name
@@ -63,6 +64,7 @@ class NameIndex:
 
     def row(self, name: str) -> int:
         """-1 for an unknown name."""
+        self._enter_all()
         wanted, encoded = hash(name) & _HASH_BITS, name.encode()
         mask = len(self._slots) - 1
         slot = wanted & mask
@@ -74,6 +76,7 @@ class NameIndex:
 
     def rows(self, names: Sequence[str]) -> Int64s:
         """-1 for each unknown name."""
+        self._enter_all()
         found = np.full(len(names), -1, np.int64)
         if not self.count:
             return found
@@ -91,6 +94,7 @@ class NameIndex:
 
     def put(self, name: str, row: int) -> None:
         """A name that is not here yet."""
+        self._enter_all()
         encoded = name.encode()
         self._reserve(row + 1, len(encoded))
         self._bytes[self._end : self._end + len(encoded)] = np.frombuffer(encoded, np.uint8)
@@ -102,7 +106,7 @@ class NameIndex:
             self._enter_one(row)
 
     def put_all(self, names: Sequence[str], rows: Int64s) -> None:
-        """Names that are not here yet, each only once."""
+        """Names that are not here yet, each only once.  They are entered when the first is looked for, all at once."""
         if not len(names):
             return
         sizes, data = _encoded(names)
@@ -113,11 +117,11 @@ class NameIndex:
         self._hashes[rows] = _hashes(names)
         self._end += len(data)
         self.count += len(names)
-        if not self._make_room(len(names)):
-            self._enter(rows)
+        self._entered = False
 
     def remove(self, row: int) -> None:
         """Of a row that has a name."""
+        self._enter_all()
         mask = len(self._slots) - 1
         slot = int(self._hashes[row]) & mask
         while int(self._slots[slot]) != row:
@@ -181,13 +185,21 @@ class NameIndex:
         """Keeps at least two fifths of the slots empty.  True if it has built the table anew, with every name in it."""
         if 5 * (self._used + more) <= 3 * len(self._slots):
             return False
+        self._enter_anew()
+        return True
+
+    def _enter_all(self) -> None:
+        if not self._entered:
+            self._entered = True
+            self._enter_anew()
+
+    def _enter_anew(self) -> None:
         size = _LEAST_SLOTS
         while 5 * self.count > 2 * size:
             size *= 2
         self._slots = np.full(size, _EMPTY, np.int32)
         self._used = 0
         self._enter(np.flatnonzero(self._sizes))
-        return True
 
     def _enter_one(self, row: int) -> None:
         mask = len(self._slots) - 1

@@ -140,9 +140,13 @@ def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None
         if name not in _OWN:
             getattr(held, name)[first:end] = columns[name]
     rows = np.arange(first, end)
-    used = np.flatnonzero([name is not None for name in names])
-    held.rows.free += [row for row, name in zip(rows.tolist(), names, strict=True) if name is None]
-    held.names.put_all([name for name in names if name is not None], rows[used])
+    used = rows
+    if None in names:
+        is_used = np.array([name is not None for name in names])
+        used = rows[is_used]
+        held.rows.free += rows[~is_used].tolist()
+        names = [name for name in names if name is not None]
+    held.names.put_all(names, used)
     if extras["sources"]:
         sources = np.array([held.source_number(source) for source in extras["sources"]], np.int32)
         held.source[first:end] = sources[columns["source"]]
@@ -163,10 +167,11 @@ def _restore_ladders(held: Services, rows: Int64s, table: LadderTable, columns: 
     """The page's rows of a plan, after those that the table has."""
     base, count = table.rows.count, columns["total"].shape[0]
     table.rows.count += count
-    table.reserve(table.rows.count)
+    table.reserve(held.rows.count)  # mostly every service has the plan, and what is too much takes no memory
     for name, values in columns.items():
         getattr(table, name)[..., base : base + count] = values
-    owners = np.sort(np.concatenate([rows[places] for places, _ in _having(held, rows, table)]))
+    parts = [(rows[places], at) for places, at in _having(held, rows, table)]
+    owners = parts[0][0] if len(parts) == 1 else np.sort(np.concatenate([own for own, _ in parts]))
     table.service[base : base + count] = owners
-    for places, at in _having(held, rows, table):
-        held.ladder_rows[at][rows[places]] = base + np.searchsorted(owners, rows[places])
+    for own, at in parts:
+        held.ladder_rows[at][own] = base + np.searchsorted(owners, own)

@@ -13,8 +13,8 @@ All integers of the frame are little-endian.  Older versions are read as long as
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
-from math import prod
 from struct import Struct
 from typing import Any, Final
 
@@ -78,24 +78,22 @@ def decode_page(data: bytes) -> tuple[Page, int]:
 def _columns(data: bytes, place: int, described: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
     columns = {}
     for column in described:
-        dtype, shape = _dtype(column["dtype"]), _shape(column["shape"])
-        columns[column["name"]] = np.frombuffer(data, dtype, prod(shape), place).reshape(shape)
-        place += columns[column["name"]].nbytes
+        dtype, shape = _form(column["dtype"], *column["shape"])
+        found: NDArray[Any] = np.ndarray(shape, dtype, data, place)
+        columns[column["name"]] = found
+        place += found.nbytes
         place += _padding(place)
     return columns
 
 
-def _dtype(text: str) -> np.dtype[Any]:
+@lru_cache(maxsize=256, typed=True)  # thousands of pages have the same few
+def _form(dtype: str, *sizes: int) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """NumPy itself would take much more than was ever written, up to expressions."""
-    if not _DTYPE.fullmatch(text):
-        raise ValueError(f"no column has the dtype {text[:80]!r}")
-    return np.dtype(text)
-
-
-def _shape(sizes: list[int]) -> tuple[int, ...]:
+    if not _DTYPE.fullmatch(dtype):
+        raise ValueError(f"no column has the dtype {dtype[:80]!r}")
     if not all(type(size) is int and size >= 0 for size in sizes):
         raise ValueError("a shape that is none")
-    return tuple(sizes)
+    return np.dtype(dtype), sizes
 
 
 def _digest(magic: bytes, version: int, header_length: int, rest: bytes | memoryview) -> bytes:

@@ -17,7 +17,7 @@ from stream.ports import STATE
 from stream.runtime.checkpoint import State, load, restore
 from tests.bench.kafka.installation import settings_of
 from tests.bench.measuring import Result, Stopwatch
-from tests.bench.traffic import names_of, registered, shipped
+from tests.bench.traffic import name_of, names_of, registered, shipped
 
 SERVICES = 1_000_000
 TAKEN_OVER = 20_000
@@ -74,9 +74,10 @@ async def main(what: str, servers: str, prefix: str) -> None:
         with watch.running():
             if what == OWN:
                 async with log.take_over("tracker", 0) as lease:
-                    restore(await lease.snapshot(STATE), 0, lambda service: 0, 1)
+                    tracker = restore(await lease.snapshot(STATE), 0, lambda service: 0, 1).tracker
             else:
-                await load(log, 0, lambda service: 0)
+                tracker = await load(log, 0, lambda service: 0)
+            assert tracker.service(name_of(0)) is not None, "it is to know whom it counts"
     finally:
         await log.close()
     print(json.dumps([watch.wall_s, watch.cpu_s]))
