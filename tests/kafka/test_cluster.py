@@ -34,7 +34,7 @@ async def consume(settings: KafkaSettings, topic: str) -> bytes | None:
 async def test_what_is_produced_is_consumed(cluster: Cluster, settings: KafkaSettings) -> None:
     """A record comes back as it went in."""
     topic = settings.topic("there-and-back")
-    await cluster.create(topic)
+    await cluster.create(topic, message_timestamp_type="LogAppendTime")
     await produce(settings, topic, b"value")
     assert await consume(settings, topic) == b"value"
 
@@ -42,7 +42,7 @@ async def test_what_is_produced_is_consumed(cluster: Cluster, settings: KafkaSet
 async def test_a_killed_broker_comes_back_with_its_records(tmp_path: Path) -> None:
     """What was acknowledged before a SIGKILL is read after the restart."""
     async with Cluster(tmp_path) as cluster:
-        await cluster.create("kept")
+        await cluster.create("kept", message_timestamp_type="LogAppendTime")
         await produce(cluster.settings(), "kept", b"value")
         cluster.kill(1)
         await cluster.restart(1)
@@ -85,7 +85,7 @@ async def test_rights(cluster: Cluster, prefix: str, protocol: str) -> None:
     """The worker may nothing at first, and what it is given from then on; the administrator may all."""
     topic = f"{prefix}guarded"
     settings = cluster.settings(security_protocol=protocol)
-    await cluster.create(topic)
+    await cluster.create(topic, message_timestamp_type="LogAppendTime")
     await produce(cluster.settings(security_protocol="SASL_SSL", sasl_username=ADMIN), topic, b"value")
     with pytest.raises(TopicAuthorizationFailedError):
         await produce(settings, topic, b"value")
@@ -98,7 +98,7 @@ async def test_a_proxy(cluster: Cluster, prefix: str) -> None:
     """Whoever comes through the proxy stays on it: it waits while that is mute, and fails while it is cut."""
     topic = f"{prefix}proxied"
     settings = cluster.settings(servers=cluster.servers("PROXY"), request_s=2.0)
-    await cluster.create(topic)
+    await cluster.create(topic, message_timestamp_type="LogAppendTime")
     async with cluster.proxied() as proxies, AIOKafkaProducer(**settings.client()) as producer:
         await producer.send_and_wait(topic, b"first", partition=0)
         proxies[1].mute()
