@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,37 @@ def test_a_platform_that_never_answers_is_given_up() -> None:
         await rig.platform.list()
 
     warped(main)
+
+
+async def test_whoever_is_given_up_spoils_nothing() -> None:
+    """At whatever step a request is cancelled, the next one over the same connection, or another, is answered."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"list":[]}')
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    settings = VmmanagerSettings(url=url, timezone="UTC", concurrency=1, max_requests_per_second=1e6)
+    async with server:
+        for is_warm in (False, True):
+            for steps in count():
+                platform = Vmmanager("vm1", settings, LongLivedToken(lambda: "t"), clock=SystemClock())
+                if is_warm:
+                    await platform.list()
+                given_up = asyncio.create_task(platform.list())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                is_over = given_up.done()
+                given_up.cancel()
+                async with asyncio.timeout(10):
+                    await platform.list()
+                await platform.close()
+                if is_over:
+                    break
 
 
 def test_the_pace_is_kept() -> None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import httpx
@@ -101,11 +101,11 @@ class Client:
         self._base = settings.url.rstrip("/")
         self._headers = HEADERS
         self._headers_token: str | None = None
-        verify = trust(name, settings)
-        self._lines = [_line(verify, transport) for _ in range(settings.concurrency)]
+        self._new_line = partial(_line, trust(name, settings), transport)
         self._free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()  # so that warm ones are used first
-        for line in self._lines:
-            self._free.put_nowait(line)
+        for _ in range(settings.concurrency):
+            self._free.put_nowait(self._new_line())
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def call(self, request: Request, token: str | None) -> Any:
         """The JSON of a good answer (None for an empty body)."""
@@ -125,8 +125,10 @@ class Client:
         return said
 
     async def close(self) -> None:
-        for line in self._lines:
-            await line.aclose()
+        while not self._free.empty():
+            self._discard(self._free.get_nowait())
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     async def _patiently(self, request: Request, token: str | None) -> Reply:
         """Any answer but 503, for which it waits: ten quick tries, then slower, as long as the settings allow."""
@@ -151,19 +153,29 @@ class Client:
         origin: Exception
         await self._pace.turn()
         line = await self._free.get()
+        is_good = False
         began = loop.time()
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 status, body = await self._exchange(line, request, token)
+            is_good = True
             return Reply(status, body, loop.time() - began)
         except TimeoutError as error:
             cause, origin = f"no answer within {self._settings.timeout_s:g} s", error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, UnicodeError) as error:
             cause, origin = _cause(error), error
         finally:
+            if not is_good:  # one that was cancelled may hold on to its only connection, and would never answer again
+                self._discard(line)
+                line = self._new_line()
             self._free.put_nowait(line)
         self._observe(self.name, request.kind, "unavailable", loop.time() - began)
         raise Unavailable(f"{self.name}: {request}: {cause}") from origin
+
+    def _discard(self, line: httpx.AsyncClient) -> None:
+        closing = asyncio.create_task(line.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def _exchange(self, line: httpx.AsyncClient, request: Request, token: str | None) -> tuple[int, bytes]:
         url = f"{self._base}{request.path}?{request.query}" if request.query else self._base + request.path
