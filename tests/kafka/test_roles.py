@@ -77,6 +77,23 @@ async def test_run_is_all_roles(folder: Path, settings: KafkaSettings) -> None:
     assert (await objects(folder, "plans", "show", "--json"))[0]["plans"]["vpn"]["warn"] == 80
 
 
+async def test_trackers_of_different_configurations_decide_alike(folder: Path, settings: KafkaSettings) -> None:
+    """Plans come from the log: whoever serves a partition, the decisions in it are those of the plans in force."""
+    await create(settings)
+    await called(folder, "plans", "apply")
+    file, other = folder / "quota-stream.yaml", folder / "other.yaml"
+    other.write_text(file.read_text().replace("quota: 1000", "quota: 1 TiB"))
+    async with running(folder, "track") as first, running(folder, "--config", "other.yaml", "track") as second:
+        for process in (first, second):
+            await process.line("event=partitions.assigned role=tracker")
+        deltas = "".join(registration(one) + delta(one, 0, 900) + delta(one, 1, 200) for one in SERVICES)
+        await called(folder, "publish", stdin=deltas)
+        await called(folder, "track", "--drain")
+        assert [await process.stop() for process in (first, second)] == [0, 0]
+    told = await objects(folder, "tail", "quota.profile-changes")
+    assert sorted(one["service"] for one in told if one.get("reason") == "exceeded") == SERVICES
+
+
 async def test_drain_beside_another(folder: Path, settings: KafkaSettings) -> None:
     """It ends when all is counted, although it has no partition of its own; it takes over from whoever stands still."""
     await create(replace(settings, partitions=1))
