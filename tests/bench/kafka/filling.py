@@ -39,7 +39,8 @@ async def administering(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
 async def make_topic(servers: str, name: str, partitions: int) -> None:
     """A new one, for the changes of a peer."""
     async with administering(servers) as admin:
-        told = await admin.create_topics([NewTopic(name, partitions, 1)])
+        configs = {"message.timestamp.type": "LogAppendTime"}  # our readers in this process want it
+        told = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
         if any(error for _, error, *_ in told.topic_errors):
             raise KafkaError(f"{name}: {told}")
 
