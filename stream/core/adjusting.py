@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from stream.core.errors import Rejected
+from stream.core.judging import Cause
 from stream.core.ladder import Credit, Ladder, Pin
 from stream.core.model import Adjustment
-from stream.core.service import Cause, Service
+from stream.core.service import Service
 
 MOST_CREDIT: Final = 1 << 56
 """Bytes of credit that a ladder may have at a time."""

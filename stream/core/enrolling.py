@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from stream.core.errors import Rejected
+from stream.core.judging import Cause
 from stream.core.model import Registration
 from stream.core.plan import MOST_PLANS_OF_SERVICE, Plan
-from stream.core.service import Cause, Service
+from stream.core.service import Service
 
 
 def enrol(registration: Registration, plans: Mapping[str, Plan], cause: Cause) -> Service:
@@ -15,7 +16,9 @@ def enrol(registration: Registration, plans: Mapping[str, Plan], cause: Cause) -
     service = Service(
         registration.service,
         registration.position.offset,
-        registration.source,
+        0,
+        [],
+        source=registration.source,
         quota=registration.quota,
         anchor_day=registration.anchor_day,
         labels=dict(registration.labels),

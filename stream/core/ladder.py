@@ -111,7 +111,7 @@ class Ladder:
     @property
     def adjusted(self) -> bool:
         """Has credits, or is at rest."""
-        return bool(self.credits) or self.resting
+        return bool(self.credits) or self.pin is not None or self.exempt_until is not None
 
     @property
     def due(self) -> Speed:
@@ -148,9 +148,9 @@ class Ladder:
         """The window slice by slice: (start, end, hundredths of a byte), oldest first."""
         count = len(self.slices)
         newest = max(self.slicer.ordinal(as_of), self.head)
-        edges = [self.slicer.edge(each) for each in range(newest - count + 1, newest + 2)]
         values = self._oldest(count)[newest - self.head :]
         values += [0] * (count - len(values))
+        edges = [self.slicer.edge(each) for each in range(newest - count + 1, newest + 2)]
         return list(zip(edges[:-1], edges[1:], values, strict=True))
 
     def quota_at(self, as_of: int, profile: Profile | None = None) -> int | None:
@@ -168,7 +168,10 @@ class Ladder:
         return total > 100 * quota or (profile.at == "reached" and total == 100 * quota)
 
     def step(self, reason: Reason, to: Profile, as_of: int) -> Step:
-        return Step(reason, self.here, to, self.sum_at(as_of) // 100, self.quota_at(as_of), self.window_at(as_of))
+        amounts = self.amounts_at(as_of)
+        usage = sum([value for _, _, value in amounts]) // 100
+        window = tuple([Slice(start, end, value // 100) for start, end, value in amounts])
+        return Step(reason, self.here, to, usage, self.quota_at(as_of), window)
 
     def harmless_below(self) -> int:
         """Up to this sum, a delta's end changes nothing."""
@@ -261,8 +264,11 @@ class Ladder:
 
     def warn(self, as_of: int) -> Step | None:
         """The warning, once per entry into a profile, in calendar windows once more in each new slice."""
-        quota, percent = self.quota_at(as_of), self.plan.warn
-        if percent is None or quota is None or self.warned or self.sum_at(as_of) < percent * quota:
+        percent = self.plan.warn
+        if percent is None or self.warned:
+            return None
+        quota = self.quota_at(as_of)
+        if quota is None or self.sum_at(as_of) < percent * quota:
             return None
         self.warned = True
         return self.step(self.here.at, self.here, as_of)

@@ -195,8 +195,7 @@ class Slice(NamedTuple):
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A profile change.  Explains itself; the same records always give the same decision."""
 
     service: str
@@ -222,8 +221,7 @@ class Decision:
     """id, kind, by, why (and bytes, until, plan, profile where given) of the adjustment that caused it."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaWarning:
+class QuotaWarning(NamedTuple):
     """`percent` of quota plus credit is reached without a step down."""
 
     service: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from stream.core.judging import Cause
 from stream.core.ladder import NO_HEAD, Amount, Ladder, Pin, Step
 from stream.core.model import Reason
 from stream.core.plan import Plan
-from stream.core.service import Cause, Service
+from stream.core.service import Service
 
 
 def replan(service: Service, plans: Mapping[str, Plan], changed: Collection[str], cause: Cause) -> None:

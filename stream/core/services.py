@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from stream.core.columns import FreeList, grown, room_for
 from stream.core.counting import Anchor
+from stream.core.judging import Judged, Moment
 from stream.core.ladder import NEVER, Ladder
 from stream.core.ladders import LadderTable
 from stream.core.names import NameIndex
 from stream.core.plan import Plan
-from stream.core.service import Moment, Service
+from stream.core.service import Service
 from stream.core.window import Int64s
 
 PAGE_ROWS: Final = 256
@@ -63,8 +64,16 @@ class Taken:
     row: int
     service: Service
     homes: list[Home]
-    moment: Moment | None = None
-    """Its delta is counted, and what is left is to judge it: then."""
+
+
+@dataclass(slots=True)
+class ToJudge:
+    """A service whose delta is counted in the tables, taken out to be judged, and put back with `store_judged`."""
+
+    row: int
+    judged: Judged
+    homes: list[Home]
+    moment: Moment
 
 
 class Services:
@@ -197,22 +206,43 @@ class Services:
 
     def take(self, row: int) -> Taken:
         """A service as an object; the row stays as it is until it is stored."""
-        quota = self.quotas.get(row)
-        homes = []
-        for place, table in enumerate(self.combinations[self.combination.item(row)]):
-            ladder_row = self.ladder_rows[place].item(row)
-            homes.append(Home(table.load(ladder_row, quota), table, ladder_row))
+        homes = self._homes(row)
         source = self.sources[self.source.item(row)]
         carried_in, carried_out = self.carried.get(row, (0, 0))
         stale_in, stale_out = self.stale.get(row, (0, 0))
         service = Service(
-            self.names.name(row), self.incarnation.item(row), source, self.revision.item(row),
-            self.marks.get(source), self.floors.get(row), self.current(row), self.previous(row),
-            self.accepted_in.item(row) + carried_in, self.accepted_out.item(row) + carried_out, stale_in, stale_out,
-            self.backfilling.item(row), quota, self.anchor_days.get(row), self.labels.get(row, {}),
+            self.names.name(row),
+            self.incarnation.item(row),
+            self.revision.item(row),
             [home.ladder for home in homes],
-        )  # fmt: skip
+            source=source,
+            mark=self.marks.get(source),
+            floor=self.floors.get(row),
+            current=self.current(row),
+            previous=self.previous(row),
+            accepted_in=self.accepted_in.item(row) + carried_in,
+            accepted_out=self.accepted_out.item(row) + carried_out,
+            stale_in=stale_in,
+            stale_out=stale_out,
+            backfilling=self.backfilling.item(row),
+            quota=self.quotas.get(row),
+            anchor_day=self.anchor_days.get(row),
+            labels=self.labels.get(row, {}),
+        )
         return Taken(row, service, homes)
+
+    def take_to_judge(self, row: int, moment: Moment) -> ToJudge:
+        homes = self._homes(row)
+        ladders = [home.ladder for home in homes]
+        judged = Judged(self.names.name(row), self.incarnation.item(row), self.revision.item(row), ladders)
+        return ToJudge(row, judged, homes, moment)
+
+    def _homes(self, row: int) -> list[Home]:
+        quota, homes = self.quotas.get(row), []
+        for place, table in enumerate(self.combinations[self.combination.item(row)]):
+            ladder_row = self.ladder_rows[place].item(row)
+            homes.append(Home(table.load(ladder_row, quota), table, ladder_row))
+        return homes
 
     def current(self, row: int) -> Anchor | None:
         start = self.current_start.item(row)
@@ -241,6 +271,12 @@ class Services:
         self._store_rare(row, service)
         self._store_ladders(taken)
         self.dirty[row // PAGE_ROWS] = True
+
+    def store_judged(self, taken: ToJudge) -> None:
+        self.revision[taken.row] = taken.judged.revision
+        for ladder, table, row in taken.homes:
+            table.store(row, ladder)
+        self.dirty[taken.row // PAGE_ROWS] = True
 
     def _store_rare(self, row: int, service: Service) -> None:
         carried_in = service.accepted_in // MOST_ACCEPTED * MOST_ACCEPTED

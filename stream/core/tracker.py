@@ -21,6 +21,7 @@ from stream.core.batches import Group, resolve
 from stream.core.counting import Delta, Tally
 from stream.core.errors import Corrupt, Rejected
 from stream.core.folding import MOST_TOLD, folded
+from stream.core.judging import Cause
 from stream.core.mapping import FieldMapping
 from stream.core.model import (
     Adjustment,
@@ -41,11 +42,10 @@ from stream.core.page import Page
 from stream.core.plan import Plan
 from stream.core.remembered import PREFIX, RememberedIds
 from stream.core.replanning import replan
-from stream.core.service import Cause
-from stream.core.services import Services, Taken
+from stream.core.services import Services, Taken, ToJudge
 from stream.core.speed import Speed
 from stream.core.storing import MARKS, PLANS, marks_page, page_of, plans_of, plans_page, restore_page
-from stream.core.vectors import Columns, count, take
+from stream.core.vectors import Columns, Left, count, take
 from stream.core.view import Counted, ServiceView, view_of
 
 MOST_SOURCES: Final = 4096
@@ -162,20 +162,21 @@ class Tracker:
                 refusal = folded(len(places) - told, refusal)
             self._reject(_position(deltas, place), refusal, _element(deltas, place, names[place]))
 
-    def _count_columns(self, deltas: Deltas, group: Group) -> list[tuple[int, Taken]]:
+    def _count_columns(self, deltas: Deltas, group: Group) -> list[Left]:
         """Counts what can be counted by columns, and returns the rest."""
         if len(group) < self._few:
-            return take(self._services, group)
+            return [*take(self._services, group)]
         return count(self._services, self._tally, group, Columns.of(deltas, group.places))
 
-    def _count_one(self, deltas: Deltas, place: int, taken: Taken) -> list[Decision | QuotaWarning]:
+    def _count_one(self, deltas: Deltas, place: int, taken: Taken | ToJudge) -> list[Decision | QuotaWarning]:
         position = _position(deltas, place)
         cause = self._cause(position)
+        if isinstance(taken, ToJudge):
+            taken.judged.judge_counted(taken.moment, cause)
+            self._services.store_judged(taken)
+            return taken.judged.outcomes
         try:
-            if taken.moment is None:
-                taken.service.delta(_delta(deltas, place), cause, self._tally)
-            else:
-                taken.service.judge_counted(taken.moment, cause)
+            taken.service.delta(_delta(deltas, place), cause, self._tally)
         except Rejected as refusal:
             self._reject(position, refusal, _element(deltas, place, taken.service.name))
         self._services.store(taken)

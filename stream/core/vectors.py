@@ -2,13 +2,13 @@
 
 A group's deltas (each service once) are looked at column by column.  Those that begin anew or grow, and before whose
 end nothing happens, are counted by vector operations; where their end may change a profile it is left to
-`Service.judge_counted`.  Every other delta is left to `Service.delta`, which is the meaning of it all.  Both give the
+`Judged.judge_counted`.  Every other delta is left to `Service.delta`, which is the meaning of it all.  Both give the
 same result.  Where all deltas agree on a number it is a plain int.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 from stream.core.batches import Group, Part
 from stream.core.columns import Rows, as_numbers, chosen
 from stream.core.counting import Tally
+from stream.core.judging import Moment
 from stream.core.ladder import MOST_IN_WINDOW
 from stream.core.ladders import LadderTable
 from stream.core.model import Deltas
 from stream.core.plan import CalendarWindow
-from stream.core.service import Moment
-from stream.core.services import PAGE_ROWS, Services, Taken
+from stream.core.services import PAGE_ROWS, Services, Taken, ToJudge
 from stream.core.window import MOST_VECTOR_SPAN_MS, Int64s, Slicer, parts
 
+Left: TypeAlias = tuple[int, Taken | ToJudge]
+"""(place in the batch, a service taken out to be counted, or only judged, one by one)."""
 Numbers: TypeAlias = int | Int64s
 Flags: TypeAlias = NDArray[np.bool_]
 
@@ -59,7 +61,7 @@ def agreed(numbers: Int64s) -> Numbers:
     return int(first) if (numbers == first).all() else numbers
 
 
-def count(services: Services, tally: Tally, group: Group, columns: Columns) -> list[tuple[int, Taken]]:
+def count(services: Services, tally: Tally, group: Group, columns: Columns) -> list[Left]:
     """Counts what it can.  Returns the rest, to be counted or judged one by one, as `take` does."""
     current_end = services.current_end[group.rows]
     grows = services.current_start[group.rows] == columns.start
@@ -69,7 +71,7 @@ def count(services: Services, tally: Tally, group: Group, columns: Columns) -> l
         return _Step(services, tally, group, columns, current_end).begin()
     if grows.all() and not behind.any():
         return _Step(services, tally, group, columns, current_end).grow()
-    left = take(services, group, np.flatnonzero(~(begins | grows)))
+    left: list[Left] = [*take(services, group, np.flatnonzero(~(begins | grows)))]
     for kind, way in ((begins, _Step.begin), (grows & ~behind, _Step.grow), (grows & behind, _Step.repeat)):
         places = np.flatnonzero(kind)
         if len(places):
@@ -77,7 +79,7 @@ def count(services: Services, tally: Tally, group: Group, columns: Columns) -> l
     return left
 
 
-def take(services: Services, group: Group, places: Int64s | None = None) -> list[tuple[int, Taken]]:
+def take(services: Services, group: Group, places: Int64s | None = None) -> Sequence[tuple[int, Taken]]:
     """The services at some places of a group (all of them): (place in the batch, the service taken out)."""
     places = np.arange(len(group)) if places is None else places
     in_batch, rows = chosen(group.places, places).tolist(), chosen(group.rows, places).tolist()
@@ -99,7 +101,7 @@ class _Step:
 
     # ------------------------------------------------------------ the kinds
 
-    def begin(self) -> list[tuple[int, Taken]]:
+    def begin(self) -> list[Left]:
         services, rows, columns = self.services, self.rows, self.columns
         more_in, more_out = columns.in_.copy(), columns.out.copy()
         left, counted, judged = self._split(columns.start, more_in, more_out)
@@ -113,9 +115,9 @@ class _Step:
         self.tally.add("deltas_new", int(np.count_nonzero(counted)))
         self.tally.add("gaps", int(np.count_nonzero(gap)))
         self.tally.add("gap_ms", exact_sum(gap))
-        return left + self._take_counted(judged)
+        return [*left, *self._take_to_judge(judged)]
 
-    def grow(self) -> list[tuple[int, Taken]]:
+    def grow(self) -> list[Left]:
         services, rows, columns = self.services, self.rows, self.columns
         since = _least(self.current_end, np.subtract(columns.end, 1))
         former_in, former_out = services.current_in[rows], services.current_out[rows]
@@ -133,20 +135,20 @@ class _Step:
         self.tally.add("deltas_grown", grown)
         self.tally.add("deltas_repeated", int(np.count_nonzero(counted)) - grown)
         self.tally.add("deltas_shrunk", int(np.count_nonzero(shrunk & counted)))
-        return left + self._take_counted(judged)
+        return [*left, *self._take_to_judge(judged)]
 
-    def repeat(self) -> list[tuple[int, Taken]]:
+    def repeat(self) -> list[Left]:
         """An earlier end under the same start: nothing, unless something is waiting for the next delta."""
         waiting = self._waiting(self.before + 1)
         if self.columns.backfill:
             self.services.backfilling[self.rows] = True
             self._mark_dirty()
         self.tally.add("deltas_repeated", int(np.count_nonzero(~waiting)))
-        return take(self.services, self.group, np.flatnonzero(waiting))
+        return [*take(self.services, self.group, np.flatnonzero(waiting))]
 
     # ------------------------------------------------------------ what is not counted here
 
-    def _split(self, since: Numbers, more_in: Int64s, more_out: Int64s) -> tuple[list[tuple[int, Taken]], Flags, Flags]:
+    def _split(self, since: Numbers, more_in: Int64s, more_out: Int64s) -> tuple[Sequence[Left], Flags, Flags]:
         """Takes out the services that are to be counted one by one, and counts nothing for them here.  Returns them,
         which others are counted, and of which of these the end is to be judged.
 
@@ -199,16 +201,14 @@ class _Step:
 
     # ------------------------------------------------------------ what is
 
-    def _take_counted(self, judged: Flags) -> list[tuple[int, Taken]]:
+    def _take_to_judge(self, judged: Flags) -> Iterator[Left]:
         """Services that are counted, and of which the end of the delta is to be judged."""
         places = np.flatnonzero(judged)
-        taken = take(self.services, self.group, places)
-        ends, befores = (
-            np.broadcast_to(each, len(judged))[places].tolist() for each in (self.columns.end, self.before)
-        )
-        for (_, each), end, before in zip(taken, ends, befores, strict=True):
-            each.moment = Moment.of(end, None if before < 0 else before)
-        return taken
+        in_batch, rows = chosen(self.group.places, places), chosen(self.rows, places)
+        ends, befores = (np.broadcast_to(each, len(judged))[places] for each in (self.columns.end, self.before))
+        columns = (each.tolist() for each in (in_batch, rows, ends, befores))
+        for place, row, end, before in zip(*columns, strict=True):
+            yield place, self.services.take_to_judge(row, Moment.of(end, None if before < 0 else before))
 
     def _commit(self, since: Numbers, more_in: Int64s, more_out: Int64s) -> None:
         services, rows, end = self.services, self.rows, self.columns.end
