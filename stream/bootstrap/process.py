@@ -35,7 +35,7 @@ async def run(
     """These roles in this process until SIGTERM or SIGINT; `drained`: until what is in the log is worked off."""
     _check_roles(config, roles)
     _use_all_files()
-    _collect_rarely()
+    collect_rarely()
     clock = SystemClock()
     metrics = Metrics(clock)
     async with AsyncExitStack() as stack:
@@ -64,7 +64,7 @@ def _use_all_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _collect_rarely() -> None:
+def collect_rarely() -> None:
     """Records and deltas are made by the thousand and are in no cycles; looking for cycles after each 700 of them, as
     Python does, took a quarter of the CPU of reading single deltas.  Tasks and errors do make cycles."""
     gc.set_threshold(50_000, 20, 100)

@@ -10,6 +10,7 @@ import signal
 from stream.adapters.clock import SystemClock
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.settings import KafkaSettings
+from stream.bootstrap.process import collect_rarely
 from stream.core.model import Decision, QuotaWarning
 from stream.core.tracker import Tracker
 from stream.metrics import Metrics
@@ -50,6 +51,7 @@ class Observer:
 
 
 async def main() -> None:
+    collect_rarely()
     settings = KafkaSettings(
         servers=os.environ["BROKER"], topic_prefix=os.environ["PREFIX"], application=os.environ["APP_ID"]
     )
