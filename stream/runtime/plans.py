@@ -63,8 +63,8 @@ class Configured:
         log_.warning(
             "plans.differ",
             version=present.version,
-            cure="others than the configuration's are in force: bring the file up to date, or run "
-            "`quota-stream plans apply` with it",
+            cure="other plans than this process read from its configuration are in force (version 0: none yet): if the "
+            "file is right, run `quota-stream plans apply`; if it is newer than this process, restart that",
         )
 
 

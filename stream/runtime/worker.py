@@ -44,6 +44,11 @@ class Backoff:
         self._failures += 1
         return whole_s * self.random.uniform(0.5, 1.0)
 
+    @property
+    def failures(self) -> int:
+        """Since the start, or since `reset`."""
+        return self._failures
+
     def reset(self) -> None:
         self._failures = 0
 
@@ -65,9 +70,10 @@ async def persist(role: Role, partition: int, serve: Serve, stop: asyncio.Event,
         except Exception as error:
             if loop.time() - began > backoff.limit_s:
                 backoff.reset()
+            handed_over = isinstance(error, Fenced) and backoff.failures < 2  # as when partitions are shared out anew
             wait_s = backoff.next_s()
             expected = isinstance(error, (Fenced, Unavailable, TimeoutError))
-            tell = log.warning if expected else log.exception  # a defect of ours shows where it is
+            tell = log.info if handed_over else log.warning if expected else log.exception  # a defect shows where it is
             cause = str(error) or type(error).__name__
             tell("partition.dropped", role=role, partition=partition, cause=cause, retry_in_s=round(wait_s, 1))
         await _wait(stop, wait_s)

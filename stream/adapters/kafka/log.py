@@ -160,9 +160,7 @@ class KafkaLog:
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
+            await _given_up(task)
         if task.cancelled():
             self._check_open()
         return task.result()
@@ -232,3 +230,16 @@ class KafkaLog:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+
+async def _given_up(task: asyncio.Task[Any]) -> None:
+    """Cancel it until it has ended, however often we are cancelled meanwhile: what it works on is free then."""
+    cancelled = False
+    while not task.done():
+        task.cancel()
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError

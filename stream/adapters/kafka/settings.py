@@ -25,9 +25,9 @@ class KafkaSettings:
     servers: str
     """`host:port`, several separated by commas: whoever of them answers names the others."""
     application: str = "quota-stream"
-    """Begins the names of consumer groups, transactional ids and clients."""
+    """With `topic_prefix` before it, begins the names of consumer groups and transactional ids."""
     topic_prefix: str = ""
-    """Begins the names of the topics, so that several installations share a cluster."""
+    """Begins the names of the topics and all others, so that several installations share a cluster."""
     compression: Compression | None = None
     """Of what we write."""
 
@@ -66,11 +66,11 @@ class KafkaSettings:
         return self.topic_prefix + topic
 
     def group(self, role: Role) -> str:
-        return f"{self.application}.{role}"
+        return f"{self.topic_prefix}{self.application}.{role}"
 
     def transactional_id(self, role: Role, partition: int) -> str:
         """Whoever starts a producer under this name fences whoever had it."""
-        return f"{self.application}.{role}.{partition}"
+        return f"{self.topic_prefix}{self.application}.{role}.{partition}"
 
     def client(self) -> dict[str, Any]:
         """Keyword arguments that every client of aiokafka takes.  Reads the secrets; raises Misconfigured."""
