@@ -48,9 +48,8 @@ def _listen(host: str, port: int) -> socket.socket:
             undo.pop_all()
         return listener
     except (OSError, OverflowError) as error:
-        raise Misconfigured(
-            f"cannot listen on {host}:{port}: {error}; choose another one (`--listen HOST:PORT` or off, or listen: in the configuration)"
-        ) from error
+        cure = "choose another one: `--listen HOST:PORT` or off, or listen: in the configuration"
+        raise Misconfigured(f"cannot listen on {host}:{port}: {error}; {cure}") from error
 
 
 class _Server(uvicorn.Server):
