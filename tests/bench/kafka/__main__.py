@@ -45,7 +45,9 @@ async def main(arguments: Sequence[str]) -> None:
         for name, run in CASES.items():
             if name in (chosen.case or ALL):
                 async for result in run(servers):
-                    print(f"{result.case}: {result.ours:,.4g} {result.unit}", file=sys.stderr, flush=True)
+                    beside = "" if result.ratio is None else f", {result.ratio:.3g} times {result.bare:.4g}"
+                    said = f"{result.case}: {result.ours:,.4g} {result.unit}{beside} {result.note}"
+                    print(said, file=sys.stderr, flush=True)
                     results.append(result)
     Console(width=None if sys.stdout.isatty() else 160).print(table(results))
 

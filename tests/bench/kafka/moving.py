@@ -36,7 +36,7 @@ LASTS_S = 120.0
 
 async def run(servers: str) -> AsyncIterator[Result]:
     fleet = Fleet(PARTITIONS)
-    load_ = f"at {fleet.services / EVERY_S:,.0f} deltas a second"
+    note = f"{fleet.services / EVERY_S:,.0f} deltas a second"
     with TemporaryDirectory() as folder:
         async with (
             Installation(Path(folder), settings_of(servers, PARTITIONS)) as ours,
@@ -50,33 +50,33 @@ async def run(servers: str) -> AsyncIterator[Result]:
             async with flow(ours.settings, fleet, EVERY_S, LASTS_S) as flowing:
                 await asyncio.sleep(WINDOW_S)
                 async for name, pause_s, target in _moves(ours, changes):
-                    yield Result("kafka", f"moving: {name}, {load_}", pause_s, "s", target=target)
+                    yield Result("kafka", f"moving: {name}", pause_s, "s", target=target, note=note)
             verdict = await _audit(ours, fleet, flowing.rounds, seen, changes)
-    yield Result("kafka", "moving: deltas counted", flowing.rounds * fleet.services, "deltas", note=verdict)
+    yield Result("kafka", "moving: audit", flowing.rounds * fleet.services, "deltas", note=verdict)
 
 
 async def _moves(ours: Installation, changes: Changes) -> AsyncIterator[tuple[str, float, str]]:
     began = time.time()
     await asyncio.sleep(WINDOW_S)
-    yield "longest pause of a partition while nothing happens", changes.pause_s(began, time.time()), ""
+    yield "longest pause, nothing happens", changes.pause_s(began, time.time()), ""
 
     began = time.time()
     third = ours.start("track")
     await ours.settled(3)
     await asyncio.sleep(WINDOW_S)
-    yield "longest pause while a third tracker joins", changes.pause_s(began, time.time()), ""
+    yield "longest pause, a third tracker joins", changes.pause_s(began, time.time()), ""
 
     began = time.time()
     third.terminate()
     await asyncio.to_thread(third.wait)
     await ours.settled(2)
     await asyncio.sleep(WINDOW_S)
-    yield "longest pause while it leaves", changes.pause_s(began, time.time()), ""
+    yield "longest pause, it leaves", changes.pause_s(began, time.time()), ""
 
     began = time.time()
     ours.processes[0].kill()
     await asyncio.sleep(KILLED_S)
-    yield "SIGKILL of one of two: every partition moves again", changes.again_s(began), "<= 12"
+    yield "SIGKILL of one of two, all move again", changes.again_s(began), "<= 12"
 
 
 class Flow:
@@ -174,7 +174,7 @@ async def shown(settings: KafkaSettings) -> AsyncIterator[Changes]:
 
 
 async def _audit(ours: Installation, fleet: Fleet, rounds: int, seen: Progress, changes: Changes) -> str:
-    """What is lost, doubled or too much; empty if nothing."""
+    """What is lost, doubled or too much."""
     await seen.reached(await ours.ends())
     sent = sum(round_.in_ + round_.out for round_ in fleet.rounds(rounds))
     names = fleet.names()
@@ -196,4 +196,5 @@ async def _audit(ours: Installation, fleet: Fleet, rounds: int, seen: Progress, 
         "changes too many": len(changes.shown.keys() - expected.keys()),
     }
     again = (changes.shown - expected).total()
-    return f"{'; '.join(f'{many} {what}' for what, many in wrong.items())}; {again} changes shown twice"
+    found = [f"{many} {what}" for what, many in wrong.items() if many] or ["nothing lost, nothing doubled"]
+    return ", ".join([*found, f"{again} changes shown twice"])
