@@ -42,6 +42,8 @@ class Program:
         """One that was started before then (on the loop's clock) may end by itself instead of saying that it has."""
         self.retry_s = RESTART_S
         """How long it stays down when it has ended by itself."""
+        self.excused_words: tuple[str, ...] = ()
+        """A line with one of them may show a traceback."""
         self.faults: list[str] = []
         """What it must not do: end by itself, or show an error of ours."""
         self._recent: deque[str] = deque(maxlen=RECENT)
@@ -84,7 +86,7 @@ class Program:
         if self._started in line and not self.is_up.is_set():
             self.starts_s.append(asyncio.get_running_loop().time() - began_s)
             self.is_up.set()
-        if "Traceback" in line:
+        if "Traceback" in line and not any(words in line for words in self.excused_words):
             self.faults.append(f"{self.name}: {line}")
         self.heard(line)
 

@@ -38,6 +38,8 @@ STILL_MS = 10_000 * machine.SPEED
 LOOK_S = 1.0
 REST_S = 4.0
 """Within this an enforcer has compared everything with the platform once it has started, and would have changed it."""
+EXCUSED = ("Unexpected error in sender routine",)
+"""aiokafka says so, at length, of an error with which a broker answers; ours gets the same error, and takes over anew."""
 RETRY_S = 2.0
 """A service manager leaves what has ended by itself down for some seconds."""
 HOURS_AT_LEAST = 4.0
@@ -158,6 +160,7 @@ class Play:
                 programs[name] = Program(name, lambda words=words: words, self.folder, started=started)  # type: ignore[misc]
         for program in programs.values():
             program.retry_s = RETRY_S
+            program.excused_words = EXCUSED
             program.excused_until_s = lambda: self._unwell_until_s
         programs["simulator"].heard = self._address
         programs["publisher"].heard = self._count
