@@ -39,7 +39,7 @@ LOOK_S = 1.0
 REST_S = 4.0
 """Within this an enforcer has compared everything with the platform once it has started, and would have changed it."""
 EXCUSED = ("Unexpected error in sender routine",)
-"""aiokafka says so, at length, of an error with which a broker answers; ours gets the same error, and takes over anew."""
+"""aiokafka says so, at length, when a broker answers with an error; ours gets the same error, and takes over anew."""
 RETRY_S = 2.0
 """A service manager leaves what has ended by itself down for some seconds."""
 HOURS_AT_LEAST = 4.0
