@@ -66,7 +66,7 @@ async def settled(books: ProvidersBooks, clock: WarpClock) -> ProvidersBooks:
     return books
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_day_with_a_bad_platform_ends_with_every_byte_counted_and_every_limit_right(
     tmp_path: Path, seed: int
