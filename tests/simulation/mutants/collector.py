@@ -30,7 +30,7 @@ COLLECTOR_MUTANTS = (
         new="final = reading.finished",
         kind="whole",
         plots=("days",),
-        within=15,
+        within=111,
         says="bytes .* are lost",
     ),
     Mutant(

@@ -80,7 +80,7 @@ ENFORCER_MUTANTS = (
         new="if len(recent) >= 1000:",
         kind="whole",
         plots=("repair",),
-        within=21,
+        within=80,
         says="makes repair number",
     ),
     Mutant(
