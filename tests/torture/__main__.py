@@ -67,18 +67,8 @@ async def _watched(seed: int, kills: int, folder: Path) -> Report:
 
 
 def _table(report: Report) -> Table:
-    table = Table(box=None, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    for name, count in sorted(report.troubles.items()):
-        table.add_row(name, f"{count:,}")
-    for name, number in report.figures._asdict().items():
-        table.add_row(name.replace("_", " "), f"{number:,}")
-    table.add_row("seconds", f"{report.seconds:.0f}")
-    table.add_row("  of them, until all was settled", f"{report.settling_s:.0f}")
-    table.add_row("longest start of run, seconds", f"{report.longest_start_s:.1f}")
-    table.add_row("mistakes", f"{len(report.mistakes):,}")
-    return table
+    troubles = [(name, f"{count:,}") for name, count in sorted(report.troubles.items())]
+    return report.table(troubles, [("longest start of run, seconds", f"{report.longest_start_s:.1f}")])
 
 
 if __name__ == "__main__":

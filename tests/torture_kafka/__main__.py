@@ -35,7 +35,9 @@ def main(arguments: Sequence[str]) -> int:
     report = asyncio.run(Play(seed, chosen.faults, folder, _tell).perform())
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(_kinds(report))
-    console.print(_totals(report))
+    console.print(
+        report.table((f"starts of {name} after the first", f"{count:,}") for name, count in report.restarts.items())
+    )
     if not report.mistakes:
         shutil.rmtree(folder)
         return 0
@@ -75,20 +77,6 @@ def _kinds(report: Report) -> Table:
         pause_s = max(suffered.pause_s for suffered in of_kind)
         average_s = sum(moved) / len(moved)
         table.add_row(kind, str(len(of_kind)), f"{max(moved):.1f} s", f"{average_s:.1f} s", f"{pause_s:.1f} s")
-    return table
-
-
-def _totals(report: Report) -> Table:
-    table = Table(box=None, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    for name, count in report.restarts.items():
-        table.add_row(f"starts of {name} after the first", f"{count:,}")
-    for name, number in report.figures._asdict().items():
-        table.add_row(name.replace("_", " "), f"{number:,}")
-    table.add_row("seconds", f"{report.seconds:.0f}")
-    table.add_row("  of them, until all was settled", f"{report.settling_s:.0f}")
-    table.add_row("mistakes", f"{len(report.mistakes):,}")
     return table
 
 
