@@ -15,7 +15,7 @@ import socket
 import subprocess
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -201,16 +201,10 @@ class Cluster:
 
     # Other clients
 
-    @asynccontextmanager
-    async def admin(self, node: int | None = None) -> AsyncIterator[AIOKafkaAdminClient]:
+    def admin(self, node: int | None = None) -> AbstractAsyncContextManager[AIOKafkaAdminClient]:
         """aiokafka's, over all nodes or one."""
         servers = self.servers() if node is None else f"127.0.0.1:{self.port(node)}"
-        client = AIOKafkaAdminClient(**KafkaSettings(servers=servers).client())
-        try:
-            await client.start()
-            yield client
-        finally:
-            await client.close()
+        return administering(KafkaSettings(servers=servers))
 
     async def create(self, topic: str, partitions: int = 1, **words: str) -> None:
         """A topic that every node knows; `words` are its configuration, with `_` for `.`."""
@@ -342,6 +336,17 @@ def free_ports(count: int) -> list[int]:
                 continue
             ports.append(port)
     return ports
+
+
+@asynccontextmanager
+async def administering(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """aiokafka's client for what an operator may do to a cluster."""
+    admin = AIOKafkaAdminClient(**settings.client())
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def until(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:

@@ -10,14 +10,13 @@ from dataclasses import replace
 import pytest
 from aiokafka.admin import NewPartitions
 
-from stream.adapters.kafka.counting import administering
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.topics import partition_counts
 from stream.core.errors import Fenced, Misconfigured, Unavailable
 from stream.ports import CHANGES, DELTAS, STATE, TOPICS, Message, Role
 from tests.adapters.world import DEADLINE_S, PARTITIONS, messages, read_all, values
-from tests.kafka.cluster import until
+from tests.kafka.cluster import administering, until
 from tests.kafka.world import KafkaWorld, make_topics, worlds
 
 ALL = frozenset(range(PARTITIONS))

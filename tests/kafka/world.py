@@ -10,12 +10,12 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from stream.adapters.kafka.counting import administering
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.topics import partition_counts
 from stream.ports import COMPACTED, TOPICS
 from tests.adapters.world import DEADLINE_S, PARTITIONS, World
+from tests.kafka.cluster import administering
 
 
 class KafkaWorld(World):

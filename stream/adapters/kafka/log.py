@@ -18,10 +18,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.adapters.admission import check_messages, check_place
 from stream.adapters.kafka import producing, reading
-from stream.adapters.kafka.counting import agreed_partitions
 from stream.adapters.kafka.group import FOLLOWS, Membership
 from stream.adapters.kafka.lease import KafkaLease
 from stream.adapters.kafka.settings import KafkaSettings
+from stream.adapters.kafka.topics import agreed_partitions
 from stream.core.errors import Misconfigured, QuotaStreamError, Truncated, Unavailable
 from stream.ports import DELTAS, Fetch, Message, Role
 

@@ -144,6 +144,18 @@ async def partition_counts(settings: KafkaSettings) -> dict[str, int]:
         return await _counts(settings, broker)
 
 
+async def agreed_partitions(settings: KafkaSettings) -> int:
+    """The number that all topics have.  Raises Misconfigured if one is missing or they differ."""
+    counts = await partition_counts(settings)
+    missing = [name for name in map(settings.topic, TOPICS) if name not in counts]
+    if missing:
+        raise Misconfigured(f"kafka: there is no topic {', '.join(missing)}; `quota-stream topics create` makes it")
+    if len(set(counts.values())) != 1:
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise Misconfigured(f"kafka: all topics must have the same number of partitions, and these differ: {told}")
+    return next(iter(counts.values()))
+
+
 async def _counts(settings: KafkaSettings, broker: Broker) -> dict[str, int]:
     described, _ = await _metadata(settings, broker)
     return {name: len(each["partitions"]) for name, each in described.items()}

@@ -10,13 +10,13 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.adapters.kafka.settings import KafkaSettings
 from tests.bench.kafka.workload import Change, Placed
-from tests.kafka.cluster import until
+from tests.kafka.cluster import administering, until
 
 BATCH_BYTES = 256 * 1024
 """As publishers with some linger write them."""
@@ -26,19 +26,9 @@ MOVES = ("exceeded", "stay_over")
 """Reasons of decisions that peers make as well."""
 
 
-@asynccontextmanager
-async def administering(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
-
-
 async def make_topic(servers: str, name: str, partitions: int) -> None:
     """A new one, for the changes of a peer."""
-    async with administering(servers) as admin:
+    async with administering(KafkaSettings(servers=servers)) as admin:
         configs = {"message.timestamp.type": "LogAppendTime"}  # our readers in this process want it
         told = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
         if any(error for _, error, *_ in told.topic_errors):
@@ -51,7 +41,7 @@ async def make_topic(servers: str, name: str, partitions: int) -> None:
 
 
 async def drop_topics(servers: str, *names: str) -> None:
-    async with administering(servers) as admin:
+    async with administering(KafkaSettings(servers=servers)) as admin:
         await admin.delete_topics(list(names))
 
         async def are_gone() -> bool:

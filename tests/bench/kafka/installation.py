@@ -23,10 +23,10 @@ from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.ports import DELTAS, STATE
 from stream.runtime.checkpoint import META
-from tests.bench.kafka.filling import administering, fill
+from tests.bench.kafka.filling import fill
 from tests.bench.kafka.processes import cpu_s, ended
 from tests.bench.kafka.workload import Placed
-from tests.kafka.cluster import until
+from tests.kafka.cluster import administering, until
 
 PROGRAM = Path(sys.executable).with_name("quota-stream")
 DEADLINE_S = 90.0
@@ -86,7 +86,7 @@ class Installation:
     async def settled(self, members: int) -> None:
         """Wait until so many trackers share the partitions."""
         group = self.settings.group("tracker")
-        async with administering(self.settings.servers) as admin:
+        async with administering(self.settings) as admin:
 
             async def shared() -> bool:
                 try:
