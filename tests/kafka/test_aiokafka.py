@@ -60,10 +60,11 @@ async def test_a_commit_may_succeed_without_one_of_its_records(world: KafkaWorld
 
 async def test_an_idempotent_producer_is_lost_with_one_batch(world: KafkaWorld) -> None:
     """The append that was refused says so, and the next one works: with a producer of its own."""
+    await world.log.append(CHANGES, 0, [Message(b"1", b"before")])
     with pytest.raises(Unavailable, match="MessageSizeTooLarge"):
-        await world.log.append(CHANGES, 0, [Message(b"1", TOO_LARGE)])
-    await world.log.append(CHANGES, 0, [Message(b"2", b"good")])
-    assert values(await read_all(world.log, CHANGES, 0)) == ["good"]
+        await world.log.append(CHANGES, 0, [Message(b"2", TOO_LARGE)])
+    await world.log.append(CHANGES, 0, [Message(b"3", b"after")])
+    assert values(await read_all(world.log, CHANGES, 0)) == ["before", "after"]
 
 
 async def test_the_sticky_assignor_remembers_in_its_class(settings: KafkaSettings) -> None:

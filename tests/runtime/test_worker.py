@@ -346,6 +346,29 @@ def test_what_passes_is_tried_again(error: Exception) -> None:
     warped(main)
 
 
+@pytest.mark.parametrize(
+    ("error", "levels"),
+    [
+        (Fenced("other"), ["info", "info", "warning"]),
+        (Unavailable("broker"), ["warning"] * 3),
+        (ValueError("a defect"), ["error"] * 3),
+    ],
+    ids=["Fenced", "Unavailable", "ValueError"],
+)
+def test_a_partition_that_is_handed_over_is_no_alarm(error: Exception, levels: list[str]) -> None:
+    """Until it happens again and again, as when two installations go by the same names."""
+
+    async def main(clock: WarpClock) -> None:
+        served = Served()
+        served.fails[1] = [error] * 3
+        async with working(Assigning(clock, 1), served):
+            await asyncio.sleep(60)
+
+    with structlog.testing.capture_logs() as logs:
+        run_warped(main, start_ms=START_MS)
+    assert [each["log_level"] for each in logs if each["event"] == "partition.dropped"] == levels
+
+
 def test_waits_grow_with_jitter() -> None:
     """From 0.2 s they double up to 30 s, each of them between a half and the whole; after a long success anew."""
 
