@@ -11,19 +11,25 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream.adapters.memory import MemoryLog
 from stream.core.model import Decision, Position, QuotaWarning, Watermark
 from stream.core.speed import ORIGINAL
 from stream.core.tracker import Tracker
 from stream.metrics import Metrics
-from stream.ports import Role
+from stream.ports import DELTAS, Message, Role
 from stream.runtime.comparison import Comparison
+from stream.runtime.lag import look
 from stream.runtime.source import Cycle
 
 README = Path(__file__).parent.parent / "README.md"
 SUFFIXES = {"counter": "_total", "info": "_info"}
 UNITS = ("_seconds", "_bytes", "_total", "_info")
-COUNTS = {"quota_stream_services", "quota_stream_platform_services", "quota_stream_enforcement_troubled_services"} | {
-    "quota_stream_assigned_partitions"
+COUNTS = {
+    "quota_stream_services",
+    "quota_stream_platform_services",
+    "quota_stream_enforcement_troubled_services",
+    "quota_stream_assigned_partitions",
+    "quota_stream_input_behind_records",
 }
 STATES = {"quota_stream_collector_alarm", "quota_stream_platform_breaker", "quota_stream_brake_engaged"}
 
@@ -71,6 +77,8 @@ def busy() -> Metrics:
     metrics.enforcement.standing("vm1", 0, {"braked": 2})
     metrics.enforcement.breaker("vm1", "open")
     metrics.platforms.requested("vm1", "list", "ok", 0.1)
+    metrics.platforms.dated("vm1", "Mon, 01 Dec 2025 00:00:05 GMT")
+    metrics.tracker.behind(0, 7)
     return metrics
 
 
@@ -130,6 +138,39 @@ def test_the_reason_of_a_dead_letter_is_cut_to_its_kind() -> None:
     metrics = busy()
     metrics.tracker.rejected("not registered: vm1/1000")
     assert metrics.registry.get_sample_value("quota_stream_dead_letters_total", {"reason": "not registered"}) == 2
+
+
+@pytest.mark.parametrize(
+    ("date", "offset_s"),
+    [
+        ("Mon, 01 Dec 2025 00:00:05 GMT", 5),
+        ("Mon, 01 Dec 2025 01:00:00 +0200", -3600),
+        ("Mon, 01 Dec 2025 00:00:00 GMT", 0),
+        ("Sun, 30 Nov 2025 23:59:59 GMT", -1),
+        ("yesterday", None),
+    ],
+)
+def test_a_platform_s_clock_is_compared_with_ours(date: str, offset_s: float | None) -> None:
+    """By the date of its answers, which has whole seconds; a date that is none says nothing."""
+    metrics = Metrics(Clock())
+    metrics.platforms.dated("vm1", date)
+    found = metrics.registry.get_sample_value("quota_stream_platform_clock_offset_seconds", {"platform": "vm1"})
+    assert found == offset_s
+
+
+async def test_what_waits_behind_a_tracker_is_told() -> None:
+    """Offsets between what it has applied and the end of the input, and nothing of partitions that others serve."""
+    metrics, log = Metrics(Clock()), MemoryLog(clock=Clock(), partitions=2)
+    metrics.assigned("tracker", frozenset({1}))
+    metrics.tracker.restored(1, Tracker(1, lambda _: 1))
+    for partition in (0, 1):
+        await log.append(DELTAS, partition, [Message(b"vm1", b"{}")] * 3)
+    await look(log, metrics.tracker)
+    behind = [
+        metrics.registry.get_sample_value("quota_stream_input_behind_records", {"partition": str(partition)})
+        for partition in (0, 1)
+    ]
+    assert behind == [None, 3]
 
 
 @pytest.mark.parametrize(("age_ms", "ready"), [(0, True), (119_000, True), (121_000, False)])

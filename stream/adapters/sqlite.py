@@ -10,6 +10,7 @@ Each thread has a connection of its own, so the event loop never waits for the d
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +152,10 @@ class SqliteLog:
             with suppress(FileNotFoundError):
                 size += Path(f"{self._path}{end}").stat().st_size
         return size
+
+    def free_bytes(self) -> int:
+        """What is left on its disk."""
+        return shutil.disk_usage(Path(self._path).parent).free
 
     async def close(self) -> None:
         if self._closed:

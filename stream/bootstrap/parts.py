@@ -53,6 +53,7 @@ def make_platform(
         client_secret(settings),
         clock=clock,
         observe=metrics.platforms.requested,
+        dated=metrics.platforms.dated,
         transport=transport,
     )
 

@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import Collection
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 import structlog
 
@@ -21,6 +22,7 @@ from stream.config.model import Config
 from stream.core.errors import Misconfigured
 from stream.metrics import Metrics
 from stream.ports import Role
+from stream.runtime import lag
 from stream.web.health import health_app
 from stream.web.serving import serving
 
@@ -42,14 +44,14 @@ async def run(
         log = await stack.enter_async_context(own_log(config, clock))
         parts = Parts(config=config, log=log, clock=clock, metrics=metrics, accept_loss=accept_loss)
         if isinstance(log, SqliteLog):
-            metrics.measure_log(log.size_bytes)
+            metrics.measure_log(log.size_bytes, log.free_bytes)
         if drained:
             await drain(parts, roles)
             return
         if set(roles) != {"tracker"}:
             await _bring_platforms(parts, stack)
         if config.listen is not None:
-            app = health_app(metrics, lambda: _problems(metrics, roles))
+            app = health_app(metrics, lambda: _problems(metrics, roles), partial(lag.look, log, metrics.tracker))
             url = await stack.enter_async_context(serving(app, config.listen.host, config.listen.port))
             log_.info("listening", url=url)
         await _run(parts, roles)

@@ -26,7 +26,7 @@ class Metrics:
         self.tracker = TrackerMetrics(self.registry, clock)
         self.collection = CollectionMetrics(self.registry, clock)
         self.enforcement = EnforcementMetrics(self.registry)
-        self.platforms = PlatformMetrics(self.registry)
+        self.platforms = PlatformMetrics(self.registry, clock)
         self._assigned = Gauge(
             "quota_stream_assigned_partitions",
             "How many partitions this process is to serve in each of its roles.",
@@ -34,6 +34,11 @@ class Metrics:
             registry=self.registry,
         )
         self._log_bytes = Gauge("quota_stream_log_bytes", "Size of the embedded log's file.", registry=self.registry)
+        self._log_free_bytes = Gauge(
+            "quota_stream_log_free_bytes",
+            "Room that is left where the embedded log's file lies.",
+            registry=self.registry,
+        )
 
     def assigned(self, role: Role, partitions: frozenset[int]) -> None:
         """What the process serves in this role from now on; what it does not serve any more has ended."""
@@ -50,6 +55,7 @@ class Metrics:
         """Called before each scrape."""
         self.tracker.refresh()
 
-    def measure_log(self, size_bytes: Callable[[], int]) -> None:
-        """Let the size of the embedded log be asked for at each scrape."""
+    def measure_log(self, size_bytes: Callable[[], int], free_bytes: Callable[[], int]) -> None:
+        """Let the size of the embedded log, and the room that it has left, be asked for at each scrape."""
         self._log_bytes.set_function(size_bytes)
+        self._log_free_bytes.set_function(free_bytes)

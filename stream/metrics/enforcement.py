@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from stream.ports import Clock
 
 LATENCY_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 
@@ -87,7 +90,9 @@ class EnforcementMetrics:
 class PlatformMetrics:
     """What platforms answer."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
+        self._clock = clock
+        self._dates: dict[str, str] = {}
         self._requests = Histogram(
             "quota_stream_platform_request_duration_seconds",
             "Requests to a platform, by what they are for and by outcome (ok, suspended, unauthorized, refused, "
@@ -97,5 +102,24 @@ class PlatformMetrics:
             registry=registry,
         )
 
+        self._clock_offset = Gauge(
+            "quota_stream_platform_clock_offset_seconds",
+            "By how much a platform's clock is ahead of ours, by the date of its last answer (to a second).",
+            ["platform"],
+            registry=registry,
+        )
+
     def requested(self, platform: str, kind: str, outcome: str, seconds: float) -> None:
         self._requests.labels(platform, kind, outcome).observe(seconds)
+
+    def dated(self, platform: str, date: str) -> None:
+        """`date`: as in HTTP.  What is none says nothing."""
+        if self._dates.get(platform) == date:  # many answers of one second
+            return
+        self._dates[platform] = date
+        try:
+            shown_ms = round(1000 * parsedate_to_datetime(date).timestamp())
+        except (ValueError, OverflowError):
+            return
+        offset_ms = shown_ms - self._clock.now()  # the date is cut to the second: of -1 s to 0 nothing is known
+        self._clock_offset.labels(platform).set(0 if -1000 < offset_ms <= 0 else offset_ms / 1000)

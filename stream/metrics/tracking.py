@@ -62,6 +62,12 @@ class TrackerMetrics:
             ["partition"],
             registry=registry,
         )
+        self._behind = Gauge(
+            "quota_stream_input_behind_records",
+            "Offsets between what the tracker has applied and the end of its input.",
+            ["partition"],
+            registry=registry,
+        )
         self._population = Gauge(
             "quota_stream_services", "Services by plan and profile.", ["plan", "profile"], registry=registry
         )
@@ -86,8 +92,9 @@ class TrackerMetrics:
         for partition in self.trackers.keys() - partitions:
             del self.trackers[partition]
             self._undurable.pop(partition, None)
-            with suppress(KeyError):  # nothing was applied here
-                self._lag_seconds.remove(str(partition))
+            for gauge in (self._lag_seconds, self._behind):
+                with suppress(KeyError):  # nothing was applied here
+                    gauge.remove(str(partition))
         self._news.set()
 
     def restored(self, partition: int, tracker: Tracker) -> None:
@@ -109,9 +116,14 @@ class TrackerMetrics:
                 self._totals.labels(outcome).inc(total - before)
                 self._counted[partition, outcome] = total
 
-    def checkpointed(self, partition: int, seconds: float, records: int) -> None:
+    def behind(self, partition: int, records: int) -> None:
+        self._behind.labels(str(partition)).set(records)
+
+    def checkpointed(self, partition: int, next_offset: int, seconds: float, records: int) -> None:
         self._checkpoint_seconds.observe(seconds)
-        self._undurable.pop(partition, None)
+        _, offset = self._undurable.pop(partition, (0, 0))
+        if offset > next_offset:  # applied since this checkpoint was staged, at its beginning
+            self._undurable[partition] = self._clock.now() - round(1000 * seconds), offset
 
     def decided(self, outcome: Decision | QuotaWarning) -> None:
         if isinstance(outcome, QuotaWarning):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -13,8 +13,11 @@ from starlette.routing import Route
 from stream.metrics import Metrics
 
 
-def health_app(metrics: Metrics, problems: Callable[[], Mapping[str, str]]) -> Starlette:
-    """An ASGI app; `problems` names what is not ready, by part, in words (empty: ready)."""
+def health_app(
+    metrics: Metrics, problems: Callable[[], Mapping[str, str]], look: Callable[[], Awaitable[None]]
+) -> Starlette:
+    """An ASGI app; `problems` names what is not ready, by part, in words (empty: ready), `look` brings metrics up to
+    date that take asking others."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -24,6 +27,7 @@ def health_app(metrics: Metrics, problems: Callable[[], Mapping[str, str]]) -> S
         return JSONResponse({"status": "unready" if found else "ok", "problems": found}, 503 if found else 200)
 
     async def scrape(_: Request) -> Response:
+        await look()
         metrics.refresh()
         return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -112,11 +112,15 @@ class Requests:
         return b"&".join(b"".join(pair) for pair in pairs)
 
 
+async def nothing() -> None:
+    """Asks nobody."""
+
+
 class HealthSubject:
     def __init__(self) -> None:
         self._loop = Loop()
         metrics = Metrics(SystemClock())
-        self._app = health_app(metrics, lambda: {"tracker": "partition 0 is not restored"})
+        self._app = health_app(metrics, lambda: {"tracker": "partition 0 is not restored"}, nothing)
         self._requests = Requests([Asked("GET", path, b"a=b", [(b"host", b"x")], b"") for path in PATHS])
 
     def draw(self, draw: Draw) -> Asked:

@@ -23,6 +23,8 @@ from stream.core.errors import Busy, Misconfigured, Refused, Unavailable
 Outcome: TypeAlias = Literal["ok", "suspended", "unauthorized", "refused", "unavailable"]
 RequestObserver: TypeAlias = Callable[[str, str, Outcome, float], None]
 """Called once for each request sent: platform, what it was for ("list", "metrics", ...), outcome, seconds."""
+DateObserver: TypeAlias = Callable[[str, str], None]
+"""Called with what the platform says that the time is (HTTP's Date), with each answer: platform, header."""
 
 BODY_LIMIT_BYTES = 128 * 1024 * 1024
 """A list of 50,000 machines has about 100 MB."""
@@ -92,10 +94,12 @@ class Client:
         settings: VmmanagerSettings,
         observe: RequestObserver,
         transport: httpx.AsyncBaseTransport | None = None,
+        dated: DateObserver = lambda platform, date: None,
     ) -> None:
         self.name = name
         self._settings = settings
         self._observe = observe
+        self._dated = dated
         self._pace = Pace(settings.max_requests_per_second)
         self._answered_at = float("-inf")  # when anything was last answered with something else than 503
         self._base = settings.url.rstrip("/")
@@ -188,6 +192,8 @@ class Client:
                 body += chunk
                 if len(body) > BODY_LIMIT_BYTES:
                     raise httpx.StreamError(f"the answer is longer than {BODY_LIMIT_BYTES} bytes")
+            if (date := response.headers.get("date")) is not None:
+                self._dated(self.name, date)
             return response.status_code, bytes(body)
         finally:
             await response.aclose()

@@ -15,7 +15,7 @@ import structlog
 
 from stream.adapters.vmmanager import replies
 from stream.adapters.vmmanager.access import Access
-from stream.adapters.vmmanager.client import Client, Request, RequestObserver, Unauthorized
+from stream.adapters.vmmanager.client import Client, DateObserver, Request, RequestObserver, Unauthorized
 from stream.adapters.vmmanager.settings import Credentials, LongLivedToken, VmmanagerSettings
 from stream.core.errors import Refused, Unavailable
 from stream.core.model import MAX_BYTES, Speed
@@ -38,7 +38,8 @@ Totals: TypeAlias = list[Traffic]  # inside the class, `list` is its method
 
 
 class Vmmanager:
-    """A `ports.Platform`.  `transport` is for tests; `observe` is told of each request sent."""
+    """A `ports.Platform`.  `transport` is for tests; `observe` is told of each request sent, `dated` of what the
+    platform's clock shows."""
 
     def __init__(
         self,
@@ -48,12 +49,13 @@ class Vmmanager:
         *,
         clock: Clock,
         observe: RequestObserver = lambda platform, kind, outcome, seconds: None,
+        dated: DateObserver = lambda platform, date: None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._name = name
         self._settings = settings
         self._clock = clock
-        self._client = Client(name, settings, observe, transport)
+        self._client = Client(name, settings, observe, transport, dated)
         self._access = Access(self._client, secret)
         self._reported: dict[str, str] = {}
         zone = ZoneInfo(settings.timezone)
