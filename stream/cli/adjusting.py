@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pwd
-import uuid
 from collections.abc import Callable
-from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypeVar
 
 import click
-import orjson
 
-from stream import bootstrap, wire
+from stream import bootstrap
 from stream.adapters.clock import SystemClock
 from stream.cli.base import Command, examples, json_option, pass_config, print_json, run
-from stream.cli.reading import known_of, plain, records_of
+from stream.cli.reading import known_of, plain
 from stream.cli.text import printable
 from stream.config.model import Config
 from stream.config.units import Wrong, duration_ms, size_bytes, speed_text
-from stream.core.errors import Misconfigured, Rejected, Unavailable
-from stream.core.model import Decision, Malformed, Message, Record
+from stream.core.errors import Unavailable
 from stream.core.view import ServiceView
-from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Log
-from stream.runtime.checkpoint import META
+from stream.runtime.operating import Operating, Outcome, Wish
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-IDLE_S = 0.5
 
 
 def quantity(read: Callable[[object], int]) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
@@ -159,19 +151,16 @@ def _adjust(
     config: Config, service_id: str, kind: str, what: dict[str, Any], *, identity: str | None, plan: str | None,
     why: str, at: int | None, wait_ms: int, no_wait: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    identity = str(uuid.uuid4()) if identity is None else identity
-    message = wire.encode_adjustment(service_id, kind, id=identity, by=system_user(), why=why, at=at, plan=plan, **what)
-    for event in wire.Decoder(max_ahead_ms=config.max_ahead).decode([Record(0, SystemClock().now(), *message)]):
-        if isinstance(event, Malformed):
-            raise Misconfigured(f"{event.reason}; {event.cure}")
-    wait_s = None if no_wait else wait_ms / 1000
-    view, repeated = run(_append(config, service_id, message, identity, wait_s))
+    wish = Wish(service=service_id, kind=kind, id=identity, plan=plan, why=why, at=at, **what)
+    outcome, view = run(_append(config, wish, None if no_wait else wait_ms / 1000))
     if as_json:
-        print_json({"id": identity, "counted": view is not None, "repeated": repeated, "service": plain(view)})
+        told = {"id": outcome.id, "counted": outcome.counted, "repeated": outcome.repeated}
+        print_json({**told, "service": plain(view)})
     elif view is None:
-        click.echo(printable(f"{kind} {identity} is in the log"))
+        click.echo(printable(f"{kind} {outcome.id} is in the log"))
     else:
-        done = f"{identity} was already counted, and does nothing again" if repeated else f"{kind} counted"
+        again = f"{outcome.id} was already counted, and does nothing again"
+        done = again if outcome.repeated else f"{kind} counted"
         click.echo(printable(f"{view.service}: {done}; {speed_text(view.speed)} is due"))
 
 
@@ -183,60 +172,16 @@ def system_user() -> str:
         return f"uid {os.getuid()}"
 
 
-async def _append(
-    config: Config, service_id: str, message: Message, identity: str, wait_s: float | None
-) -> tuple[ServiceView | None, bool]:
-    """Put it into the log; then the service as it is afterwards, unless nobody wants to wait, and whether it was
-    dropped because one with that id is counted already.  Raises Rejected."""
+async def _append(config: Config, wish: Wish, wait_s: float | None) -> tuple[Outcome, ServiceView | None]:
+    """Put it into the log; then the service as it is afterwards, unless nobody wants to wait.  Raises Rejected."""
     async with bootstrap.open_log(config) as log:
-        partition = wire.partition_of(service_id, log.partitions)
-        (_, state_end), (_, letters_end) = await log.bounds(STATE, partition), await log.bounds(DEAD_LETTERS, partition)
-        offset = await log.append(DELTAS, partition, [message]) - 1
+        operating = Operating(log, clock=SystemClock(), max_ahead_ms=config.max_ahead)
+        outcome = await operating.adjust(wish, by=system_user(), wait_s=wait_s)
         if wait_s is None:
-            return None, False
-        try:
-            async with asyncio.timeout(wait_s):
-                await counted(log, partition, offset, state_end)
-        except TimeoutError as error:
+            return outcome, None
+        if not outcome.counted:
             raise Unavailable(
-                f"it is in the log (partition {partition}, offset {offset}), but was not counted within {wait_s:g} s; "
-                "it will be when `quota-stream run` runs"
-            ) from error
-        await _raise_if_refused(log, partition, offset, letters_end)
-        repeated = await _is_repeated(log, partition, identity, offset)
-        return (await known_of(log, service_id)).view, repeated
-
-
-async def _is_repeated(log: Log, partition: int, identity: str, offset: int) -> bool:
-    """Whether the decisions of the adjustment `identity` come from other records of the partition than the one at
-    `offset`.  An id is one for all services of a partition."""
-    offsets = set()
-    written = orjson.dumps(identity)
-    async for record in records_of(log, CHANGES, partition):
-        if record.value is None or written not in record.value:
-            continue
-        try:
-            outcome = wire.decode_outcome(record.value)
-        except Rejected:  # there are, and will be, other kinds
-            continue
-        if isinstance(outcome, Decision) and outcome.adjustment and outcome.adjustment.get("id") == identity:
-            offsets.add(outcome.input.offset)
-    return bool(offsets) and offset not in offsets
-
-
-async def counted(log: Log, partition: int, offset: int, state_offset: int) -> None:
-    """Wait until a checkpoint after `state_offset` says that the record at `offset` is applied."""
-    async with aclosing(log.read(STATE, partition, state_offset, wait_s=IDLE_S)) as reader:
-        async for fetch in reader:
-            for record in fetch.records:
-                if record.key == META and record.value and orjson.loads(record.value)["next_offset"] > offset:
-                    return
-
-
-async def _raise_if_refused(log: Log, partition: int, offset: int, letters_offset: int) -> None:
-    """Dead letters (from `letters_offset` on) are written before the checkpoint that moves past them."""
-    key = f"{DELTAS}/{partition}/{offset}/0".encode()
-    async for record in records_of(log, DEAD_LETTERS, partition, letters_offset):
-        if record.key == key and record.value is not None:
-            letter = orjson.loads(record.value)
-            raise Rejected(letter["reason"], letter["cure"])
+                f"it is in the log (partition {outcome.partition}, offset {outcome.offset}), but was not counted "
+                f"within {wait_s:g} s; it will be when `quota-stream run` runs"
+            )
+        return outcome, (await known_of(log, wish.service)).view

@@ -19,7 +19,9 @@ from stream.config.units import SPEED, duration_ms, nearest, shown
 from stream.core.enforced import speed_from_json, speed_to_json
 from stream.core.errors import Misconfigured, Rejected
 from stream.core.speed import Speed
+from stream.ports import Log
 from stream.runtime import controls
+from stream.runtime.operating import Operating
 from stream.wire.fields import service_id
 
 why_option = click.option("--why", default="", metavar="TEXT", help="Kept with it.")
@@ -54,10 +56,12 @@ def allow(config: Config, name: str, *, for_ms: int, why: str) -> None:
 
 
 async def _allow(config: Config, name: str, for_ms: int, why: str) -> int:
-    now = SystemClock().now()
     async with bootstrap.open_log(config) as log:
-        await controls.allow(log, name, at=now, until=now + for_ms, by=system_user(), why=why)
-    return now + for_ms
+        return await _operating(config, log).allow(name, for_ms=for_ms, by=system_user(), why=why)
+
+
+def _operating(config: Config, log: Log) -> Operating:
+    return Operating(log, clock=SystemClock(), max_ahead_ms=config.max_ahead)
 
 
 @platform.command("release", epilog=examples("quota-stream platform release vm1 --why 'switching off'"))
@@ -76,7 +80,7 @@ def release(config: Config, name: str, *, yes: bool, why: str) -> None:
 
 async def _release(config: Config, name: str, why: str) -> None:
     async with bootstrap.open_log(config) as log:
-        await controls.release(log, name, at=SystemClock().now(), by=system_user(), why=why)
+        await _operating(config, log).release(name, by=system_user(), why=why)
 
 
 @platform.group("originals")

@@ -17,12 +17,12 @@ from stream.core.errors import Misconfigured, Rejected
 from stream.core.model import Decision, QuotaWarning
 from stream.core.tracker import Tracker
 from stream.core.view import ServiceView
-from stream.ports import CHANGES, ENFORCEMENTS, STATE, Log, Record
+from stream.ports import CHANGES, ENFORCEMENTS, STATE, Log
 from stream.runtime import ledger
 from stream.runtime.checkpoint import load, restore
 from stream.runtime.comparison import Comparison
+from stream.runtime.records import records_of as records_of
 
-IDLE_S = 1.0
 YEAR_MS = 31_556_952_000
 
 
@@ -79,23 +79,6 @@ def _comparison(value: bytes) -> Mapping[str, Any] | None:
     except (orjson.JSONDecodeError, LookupError, TypeError):
         return None
     return document if all(type(number) is int for number in numbers) else None
-
-
-async def records_of(log: Log, topic: str, partition: int, start: int = 0) -> AsyncIterator[Record]:
-    """All records from offset `start` on that are there now."""
-    first, end = await log.bounds(topic, partition)
-    offset = max(first, start)
-    if offset >= end:
-        return
-    reader = log.read(topic, partition, offset, wait_s=IDLE_S)
-    try:
-        async for fetch in reader:
-            for record in fetch.records:
-                yield record
-            if fetch.next_offset >= end:
-                return
-    finally:
-        await reader.aclose()
 
 
 async def history_of(log: Log, service: str) -> AsyncIterator[Decision | QuotaWarning]:

@@ -33,7 +33,7 @@ from stream.core.plan import Plan
 from stream.core.services import PAGE_ROWS
 from stream.core.storing import PLANS, plans_of
 from stream.core.tracker import Tracker
-from stream.ports import MAX_RECORD_BYTES, STATE, Log, Message
+from stream.ports import MAX_RECORD_BYTES, STATE, Log, Message, Record
 
 META = b"meta"
 OUT = b"out/"
@@ -71,7 +71,8 @@ class State:
         self._staged: tuple[dict[str, Place], list[Message]] | None = None
 
     def stage(self, outcomes: Iterable[Message]) -> Iterator[Message]:
-        """The records of the next checkpoint, in the order in which they must be written; take all of them.
+        """The records of the next checkpoint, in the order in which they must be written; take all of them, before
+        anything is applied.  What is applied afterwards belongs to the checkpoint after it.
 
         `outcomes` are the decisions and warnings, encoded, that came since the last one.
         """
@@ -92,16 +93,16 @@ class State:
         for key in self._published:
             yield Message(key, None)
         self._staged = (places, new)
+        self.tracker.clean()
 
     def staged_is_durable(self) -> None:
-        """What `stage` returned has been written."""
+        """What `stage` returned has been written.  If it cannot be, nothing here is of use any more."""
         assert self._staged is not None, "nothing was staged"
         self.places, new = self._staged
         self.outbox.extend(new)
         self.checkpoint += 1
         self._published.clear()
         self._staged = None
-        self.tracker.clean()
 
     def published(self, count: int) -> None:
         """The first `count` of the outbox are in `quota.profile-changes`; the next checkpoint forgets them."""
@@ -294,6 +295,13 @@ def _out_key(number: int) -> bytes:
     return OUT + b"%d" % number
 
 
+def outcome_in(record: Record) -> Message | None:
+    """The outcome that a record of `quota.state` holds until it is published; None if it is another record, or gone."""
+    if record.key is None or not record.key.startswith(OUT) or record.value is None:
+        return None
+    return _unpack(record.key, record.value, 1)  # whoever restores from it looks at its digest
+
+
 def _pack(at: bytes, message: Message) -> bytes:
     key, value, headers = message
     assert key is not None
@@ -306,5 +314,5 @@ def _unpack(at: bytes, packed: bytes, version: int) -> Message:
     content = orjson.loads(packed)
     if version > 1 and content.pop() != _digest(at, orjson.dumps(content)):
         raise Corrupt(f"outbox entry {at.decode()} is damaged: its digest differs; restore a backup")
-    key, value, headers = content
+    key, value, headers = content[:3]
     return Message(key.encode(), value.encode(), tuple((name, text.encode()) for name, text in headers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
 import re
@@ -14,15 +13,11 @@ from pathlib import Path
 import pytest
 
 from stream import wire
-from stream.adapters.clock import SystemClock
-from stream.adapters.memory import MemoryLog
-from stream.cli.adjusting import counted
 from stream.cli.reading import instant_text
 from stream.core.enforced import Enforcement, Intent, Receipt
 from stream.core.model import MAX_INSTANT
 from stream.core.speed import Speed
 from stream.ports import CHANGES, ENFORCEMENTS, STATE, Message
-from stream.runtime.checkpoint import META
 from tests.cli.calling import CONFIG, MINUTE, T0, append, call, delta, lines, registration
 
 HOUR = 60 * MINUTE
@@ -280,18 +275,3 @@ def test_until_is_an_instant() -> None:
     first, second = lines(call("tail", "traffic.deltas", "--service", "vm1/1"))[-2:]
     assert (first["until"], first["at"]) == (T0 + 11 * HOUR, T0)
     assert (second["until"], second["at"]) == (T0 + 2 * HOUR, T0)
-
-
-async def test_counted_means_applied() -> None:
-    """A checkpoint that ends right before the record, or one from before it was written, is not the one."""
-    log = MemoryLog(clock=SystemClock(), partitions=1)
-
-    def meta(next_offset: int) -> list[Message]:
-        return [Message(b"7/a/0", b"a page"), Message(META, json.dumps({"next_offset": next_offset}).encode())]
-
-    start = await log.append(STATE, 0, meta(9))
-    waiting = asyncio.create_task(counted(log, 0, 5, start))
-    for next_offset, applied in ((4, False), (5, False), (6, True)):
-        await log.append(STATE, 0, meta(next_offset))
-        done, _ = await asyncio.wait({waiting}, timeout=0.1 if not applied else 10)
-        assert bool(done) == applied, next_offset
