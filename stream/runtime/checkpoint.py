@@ -83,7 +83,7 @@ class State:
             parts = _cut(wire.encode_page(page, number))
             places[page.key] = Place(slot, number, len(parts))
             for part, data in enumerate(parts):
-                yield Message(_part_key(page.key, slot, part), data)
+                yield Message(part_key(page.key, slot, part), data)
         new = list(outcomes)
         first_new = self.outbox_start + len(self.outbox)
         for place, message in enumerate(new, first_new):
@@ -139,7 +139,7 @@ def restore(
     """
     with _named(partition):
         if META in snapshot:
-            meta = _meta_of(snapshot[META])
+            meta = meta_of(snapshot[META])
             _check_count(meta, partition, partitions)
             return _restore(meta, snapshot, partition, partition_of, partitions)
         if any(SECOND.fullmatch(key) for key in snapshot):  # a torn first checkpoint leaves none of these
@@ -155,7 +155,7 @@ async def check_partitions(log: Log) -> None:
     snapshot = await log.snapshot(STATE, 0)
     with _named(0):
         if META in snapshot:
-            _check_count(_meta_of(snapshot[META]), 0, log.partitions)
+            _check_count(meta_of(snapshot[META]), 0, log.partitions)
 
 
 def _check_count(meta: Mapping[str, Any], partition: int, partitions: int) -> None:
@@ -190,7 +190,7 @@ def _restore(
     places = {key: Place(*place) for key, place in meta["pages"].items()}
     if meta["tracker"]["rows"] > PAGE_ROWS * len(places):
         raise Corrupt(f"meta names {meta['tracker']['rows']} rows, which {len(places)} pages cannot hold")
-    pages = (_page(snapshot, key, place) for key, place in places.items())
+    pages = (page_at(snapshot, key, place) for key, place in places.items())
     state = State(Tracker.restore(partition, partition_of, meta["tracker"], pages), partitions)
     if state.tracker.next_offset != meta["next_offset"]:
         raise Corrupt("meta disagrees with itself about the next offset")
@@ -220,8 +220,8 @@ async def load_plans(log: Log, partition: int) -> Plans:
     with _named(partition):
         if META not in snapshot:
             return Plans(0, 0, {}, {})
-        meta = _meta_of(snapshot[META])
-        version, plans, mappings = plans_of(_page(snapshot, PLANS, Place(*meta["pages"][PLANS])))
+        meta = meta_of(snapshot[META])
+        version, plans, mappings = plans_of(page_at(snapshot, PLANS, Place(*meta["pages"][PLANS])))
         return Plans(meta["next_offset"], version, plans, mappings)
 
 
@@ -239,7 +239,7 @@ async def until_counted(log: Log, partition: int, offset: int) -> None:
                 fetched = await anext(fetches)
             metas = [record.value for record in fetched.records if record.key == META and record.value is not None]
             with _named(partition):
-                counted = _meta_of(metas[-1])["next_offset"] if metas else counted
+                counted = meta_of(metas[-1])["next_offset"] if metas else counted
 
 
 async def load(log: Log, partition: int, partition_of: Callable[[str], int]) -> Tracker:
@@ -252,7 +252,8 @@ def sealed(meta: Mapping[str, Any]) -> bytes:
     return orjson.dumps({**meta, "digest": _digest(META, orjson.dumps(meta))})
 
 
-def _meta_of(raw: bytes) -> dict[str, Any]:
+def meta_of(raw: bytes) -> dict[str, Any]:
+    """What a meta record says.  Raises Corrupt or ValueError, LookupError, TypeError."""
     meta: dict[str, Any] = orjson.loads(raw)
     if meta["version"] > FORMAT:
         raise Corrupt(f"format {meta['version']} is newer than this program's ({FORMAT}); upgrade it")
@@ -267,10 +268,11 @@ def _digest(key: bytes, content: bytes) -> str:
     return blake2b(content, digest_size=16, key=key).hexdigest()
 
 
-def _page(snapshot: Mapping[bytes, bytes], key: str, place: Place) -> Page:
+def page_at(snapshot: Mapping[bytes, bytes], key: str, place: Place) -> Page:
+    """The page that a meta record says lies there.  Raises Corrupt."""
     parts: list[bytes] = []
     for part in range(place.parts):
-        data = snapshot.get(_part_key(key, place.slot, part))
+        data = snapshot.get(part_key(key, place.slot, part))
         if data is None:
             raise Corrupt(f"page {key}/{place.slot} is incomplete; restore a backup")
         parts.append(data)
@@ -287,7 +289,7 @@ def _cut(data: bytes) -> list[bytes]:
     return [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
 
 
-def _part_key(page: str, slot: str, part: int) -> bytes:
+def part_key(page: str, slot: str, part: int) -> bytes:
     return f"{page}/{slot}/{part}".encode()
 
 
