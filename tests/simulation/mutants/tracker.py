@@ -62,7 +62,7 @@ TRACKER_MUTANTS = (
         old='    places = {key: Place(*place) for key, place in meta["pages"].items()}\n',
         new='    places = {key: Place(*place) for key, place in meta["pages"].items()}\n'
         "    for key, place in places.items():\n"
-        "        other = snapshot.get(_part_key(key, OTHER[place.slot], 0))\n"
+        "        other = snapshot.get(part_key(key, OTHER[place.slot], 0))\n"
         "        if other and (number := wire.decode_page(other)[1]) > place.checkpoint:\n"
         "            places[key] = Place(OTHER[place.slot], number, 1)\n",
         kind="log",
