@@ -27,6 +27,9 @@ DEADLINE_MS = 2 * 3_600_000
 """After calm everything has to be right by then, or within thirty sampling steps if these are longer."""
 REGISTERING_MS = 1_800_000
 """A registration may be under way, or the newest numbers late, for so long."""
+UNKNOWN_POLLS = 10
+"""A collector that does not know how far another one, which still wrote to its partition, has come makes up for it
+within so many, even if the platform fails again and again."""
 SOON_S = 60.0
 """After calm a decision has to be on the platform within this and the time of the platform's task."""
 
@@ -113,8 +116,10 @@ class Auditor:
             service = self.books.service(name)
             if service is None:
                 continue
-            if view.stale_in or view.stale_out:
-                yield f"{name}: {view.stale_in + view.stale_out} bytes were told when they were stale"
+            if stale := self.books.stale_bytes(service, unknown_ms=UNKNOWN_POLLS * self._plot.poll_ms):
+                yield f"{name}: {stale} bytes were told when they were stale"
+            if (stale_bytes := (view.stale_in, view.stale_out)) != service.stale:
+                yield f"{name}: {stale_bytes} bytes are stale, the oracle has {service.stale}"
             accepted = view.accepted_in, view.accepted_out
             if accepted != service.accepted:
                 yield f"{name}: {accepted} bytes are accepted, the oracle has {service.accepted}"

@@ -58,6 +58,11 @@ class WholeBooks:
         """When a decision (service, incarnation, revision) was first shown."""
         self.kept: dict[str, list[Kept]] = defaultdict(list)
         self.switches: list[Kept] = []
+        self._displaced: dict[tuple[Service, int], int] = {}
+        """When (append time) a service's anchor, by its start, ceased to be one of the two that are kept."""
+        self._stale: dict[Service, list[tuple[int, int | None]]] = defaultdict(list)
+        """Bytes that were told when they were stale, and how long (ms) after their anchor had been displaced; None:
+        there was no such anchor."""
         self._heard: set[tuple[int, Message]] = set()
 
     def partition_of(self, service: str) -> int:
@@ -80,6 +85,12 @@ class WholeBooks:
         """As the oracle has it now."""
         return self.oracles[self.partition_of(name)].services.get(name)
 
+    def stale_bytes(self, service: Service, *, unknown_ms: int) -> int:
+        """Those that nobody should have told.  Two collectors at once do no harm: one that does not know yet how far
+        the other has come may, for `unknown_ms`, repeat an anchor that has just been displaced, but none before."""
+        told = self._stale[service]
+        return sum(each for each, after_ms in told if after_ms is None or after_ms > unknown_ms)
+
     def names(self) -> set[str]:
         """The services that are registered."""
         return {name for oracle in self.oracles for name in oracle.services}
@@ -94,23 +105,31 @@ class WholeBooks:
             if kind == "deregistration" and name in oracle.services:
                 gone = self.incarnations[name][-1]
                 gone.ended, gone.said_gone = entry.at, value["at"]
+            told = [oracle.services[each] for each in value.get("services", ()) if each in oracle.services]
+            former = [(service.previous, sum(service.stale)) for service in told]
             oracle.apply(offset, entry.at, value)
             if kind == "registration" and name in oracle.services:
                 self._registered(oracle.services[name], entry.at)
-            for each in value.get("services", ()):
-                self._first_delta(each)
+            for service, (previous, stale) in zip(told, former, strict=True):
+                self._first_delta(service)
+                self._note_stale(service, value["start"], sum(service.stale) - stale, entry.at)
+                if previous is not None and service.previous is not previous:
+                    self._displaced[service, previous.start] = entry.at
 
     def _registered(self, service: Service, at: int) -> None:
         known = self.incarnations[service.name]
         if not known or known[-1].service is not service:
             known.append(Incarnation(service, at))
 
-    def _first_delta(self, name: str) -> None:
-        service = self.service(name)
-        if service is not None and service.current is not None:
-            newest = self.incarnations[name][-1]
-            if newest.first is None:
-                newest.first = service.current.start
+    def _first_delta(self, service: Service) -> None:
+        newest = self.incarnations[service.name][-1]
+        if newest.first is None and service.current is not None:
+            newest.first = service.current.start
+
+    def _note_stale(self, service: Service, start: int, told_bytes: int, at: int) -> None:
+        if told_bytes:
+            displaced_at = self._displaced.get((service, start))
+            self._stale[service].append((told_bytes, None if displaced_at is None else at - displaced_at))
 
     def _hear(self, entry: Entry) -> None:
         for message in entry.messages:
