@@ -14,16 +14,20 @@ from stream.config.fields import SectionType, read, unknown
 from stream.config.kafka import PORT, SECRET_KEYS, SECTION, Kafka, check_kafka
 from stream.config.mappings import read_mapping
 from stream.config.model import Config, General
+from stream.config.notify import SECTION as NOTIFY
+from stream.config.notify import Notify
 from stream.config.plans import read_plan
 from stream.config.platforms import Vmmanager
 from stream.config.rules import Rule, Rules
 from stream.config.units import Wrong, shown
+from stream.config.web import SECTION as WEB
+from stream.config.web import Web, check_web
 from stream.core.errors import Misconfigured
 from stream.core.mapping import MOST_MAPPINGS
 from stream.core.plan import MOST_PLANS
 from stream.core.reading import Path, Problem
 
-SECTIONS = ("kafka", "platforms", "plans", "mappings", "services")
+SECTIONS = ("kafka", "platforms", "plans", "mappings", "services", "web", "notify")
 """Beside the keys of General."""
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -57,7 +61,7 @@ def _content(file: FilePath) -> bytes:
         raise Misconfigured(f"{file}: the file cannot be read ({cause}); make it readable to this user") from error
 
 
-def _files(platforms: Platforms, kafka: Kafka | None) -> Iterator[tuple[Path, FilePath, bool]]:
+def _files(platforms: Platforms, kafka: Kafka | None, web: Web | None) -> Iterator[tuple[Path, FilePath, bool]]:
     """Place in the configuration, file, and whether it holds a secret."""
     for name, platform in platforms.items():
         if platform is None:
@@ -67,6 +71,8 @@ def _files(platforms: Platforms, kafka: Kafka | None) -> Iterator[tuple[Path, Fi
                 yield ("platforms", name, key), file, key != "ca_file"
     for key, file in kafka.files() if kafka else ():
         yield (*SECTION, key), file, key in SECRET_KEYS
+    for place, file, secret in web.files() if web else ():
+        yield (*WEB, *place), file, secret
 
 
 class _Loader:
@@ -92,7 +98,11 @@ class _Loader:
         warnings = Document(self._document.name, lines=self._document.lines)
         check_rules(self._document, warnings, rules, plans, platforms)
         kafka = self._kafka(warnings)
-        named = list(_files(platforms, kafka))
+        web = self._optional(Web, WEB)
+        if web is not None and general is not None:
+            check_web(self._document, warnings, web, general.listen)
+        notify = self._optional(Notify, NOTIFY)
+        named = list(_files(platforms, kafka, web))
         strict = self._document if general and general.strict_secrets else warnings
         check_secrets(strict, [(path, file) for path, file, secret in named if secret], self._environ)
         if with_files:
@@ -107,6 +117,8 @@ class _Loader:
             plans={name: plan for name, plan in plans.items() if plan},
             mappings={name: mapping for name, mapping in mappings.items() if mapping},
             services=Rules(rule for rule in rules if rule),
+            web=web,
+            notify=notify,
             warnings=tuple(warnings.messages()),
         )
 
@@ -127,6 +139,13 @@ class _Loader:
             what = f"these are settings for a Kafka cluster, and the log is {shown(log)}"
             self._document.add(Problem(SECTION, what, f"write `log: kafka://HOST:{PORT}`, or remove the section"))
         return kafka
+
+    def _optional(self, model: type[SectionType], path: Path) -> SectionType | None:
+        """A section without which something is not there at all.  `web:` alone is one with all its defaults."""
+        if path[0] not in self._top:
+            return None
+        data = self._top[str(path[0])]
+        return self._read(model, path, {} if data is None else data)
 
     def _rules(self) -> list[Rule | None]:
         """A rule that cannot be read leaves None in its place."""

@@ -10,9 +10,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from stream.config.fields import Address, DurationMs, Flag, Listen, Section, file_path, text, whole
 from stream.config.kafka import Kafka, servers
+from stream.config.notify import Notify
 from stream.config.platforms import Vmmanager
 from stream.config.rules import Rules
 from stream.config.units import DURATION, Wrong, shown
+from stream.config.web import Web
 from stream.core.mapping import FieldMapping
 from stream.core.model import MAX_AHEAD_MS
 from stream.core.plan import Plan
@@ -94,4 +96,8 @@ class Config(General):
     mappings: Mapping[str, FieldMapping]
     """In the order of the file, in which they are tried."""
     services: Rules
+    web: Web | None = None
+    """None: there is neither API nor page."""
+    notify: Notify | None = None
+    """None: nobody is told of anything."""
     warnings: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ def policy(frame_ancestors: Sequence[str] = ()) -> str:
 
 DEFAULTS = {
     "Content-Security-Policy": policy(),
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with less than that browsers hide the origin of our own forms from ourselves
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",

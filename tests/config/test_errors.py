@@ -27,7 +27,7 @@ TOP = [
     (
         "log: sqlite:q\nxyzzy: 1",
         "2: xyzzy: this key is not known; write one of log, shadow, strict_secrets, partitions, max_ahead, checkpoint, "
-        "retention, listen, log_level, log_format, kafka, platforms, plans, mappings, services",
+        "retention, listen, log_level, log_format, kafka, platforms, plans, mappings, services, web, notify",
     ),
     ("log: sqlite:q\nlog: sqlite:r", "2: log: this key stands on line 1 already; keep one of the two"),
     ("log: sqlite:q\npartitions: 0", "2: partitions: 0 is not possible; write a whole number from 1 to 256"),

@@ -10,6 +10,7 @@ import pytest
 
 from stream.config.kafka import Kafka
 from stream.config.model import Config
+from stream.config.web import Web
 from tests.config.texts import config
 
 NAMES = ["month", "vpn"]
@@ -60,13 +61,17 @@ SEEDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+NO_DEFAULTS = ("public_url", "link_key_files", "tls", "proxy")
+"""Of the section `web`: what is not there unless it is written."""
+
+
 def text(name: str) -> str:
     return files("stream").joinpath("examples", f"{name}.yaml").read_text()
 
 
 def uncommented(example: str) -> str:
     """The example with the defaults that it shows in comments made settings."""
-    return re.sub(r"^( *)# (?!email)(?=[a-z_]+: )", r"\1", example, flags=re.MULTILINE)
+    return re.sub(rf"^( *)# (?!email|{'|'.join(NO_DEFAULTS)})(?=[a-z_]+: )", r"\1", example, flags=re.MULTILINE)
 
 
 def settings(got: Config) -> dict[str, Any]:
@@ -96,7 +101,19 @@ def test_the_defaults_that_it_shows_are_the_defaults(name: str) -> None:
         "token_env", "email", "password_file", "password_env", "ca_file", "keeps",
     }  # fmt: skip
     top = set(re.findall(r"^([a-z_]+):", full, flags=re.MULTILINE))
-    assert top == set(Config.model_fields) - {"file", "warnings", "kafka", "mappings"}
+    assert top == set(Config.model_fields) - {"file", "warnings", "kafka", "mappings", "notify"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_section_for_the_web(name: str) -> None:
+    """It names every setting; those without a default are right when they are uncommented."""
+    section = text(name).split("\nweb:")[1].split("\n\n")[0]
+    full = re.sub(r"^  # (?=[a-z_]+: )", "  ", section, flags=re.MULTILINE)
+    got = config(f"log: sqlite:q\nweb:{full}").web
+    assert got is not None
+    assert set(re.findall(r"^  ([a-z_]+):", full, flags=re.MULTILINE)) == set(Web.model_fields)
+    assert got.proxy is not None
+    assert (got.secure, got.proxy.operators, len(got.link_key_files)) == (True, ("anna",), 1)
 
 
 @pytest.mark.parametrize("name", NAMES)
