@@ -64,7 +64,7 @@ def busy() -> Metrics:
     metrics.tracker.decided(decision)
     metrics.tracker.decided(QuotaWarning("vm1/101", 1, "vpn", "default", 5, 80, 8, 10, (), 1, Position(1), 0))
     metrics.tracker.rejected("not registered: vm1/999")
-    metrics.tracker.checkpointed(0, 0.01, 3)
+    metrics.tracker.checkpointed(0, 2, 0.01, 3)
     metrics.collection.published("vm1", 5)
     metrics.collection.append_failed("vm1", 0)
     metrics.collection.read("vm1", "ok")
@@ -185,7 +185,7 @@ def test_what_waits_long_for_its_checkpoint_makes_unready(age_ms: int, ready: bo
     metrics.tracker.applied(0, tracker, clock.now())
     clock.instant += age_ms
     assert (metrics.tracker.problems(120) == {}) == ready
-    metrics.tracker.checkpointed(0, 0.01, 1)
+    metrics.tracker.checkpointed(0, 0, 0.01, 1)
     assert metrics.tracker.problems(120) == {}
 
 
@@ -231,7 +231,7 @@ def test_what_others_serve_is_theirs_to_measure() -> None:
         metrics.assigned(role, frozenset({1}))
         assert metrics.registry.get_sample_value("quota_stream_assigned_partitions", {"role": role}) == 1
     assert list(metrics.tracker.trackers) == [1]
-    metrics.tracker.checkpointed(1, 0.1, 1)
+    metrics.tracker.checkpointed(1, 0, 0.1, 1)
 
     def sample(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"quota_stream_{name}", labels)

@@ -1,7 +1,7 @@
 """One partition's state machine: records in, decisions out.  No I/O, no clock; illegal input changes nothing.
 
 apply(events, next_offset) -> drain()                    what was decided
-                           -> dirty_pages(), meta()      what a checkpoint writes; clean() when it is durable
+                           -> dirty_pages(), meta()      what a checkpoint writes; clean() when it is taken
 Tracker.restore(...)                                     the same state from that
 """
 
@@ -286,7 +286,7 @@ class Tracker:
         return pages + list(self._ids.dirty_pages())
 
     def clean(self) -> None:
-        """Everything that `dirty_pages` gave is durable, and nothing was applied in between."""
+        """What `dirty_pages` gave is on its way to be durable, and nothing was applied in between."""
         self._dirty.clear()
         self._services.dirty[:] = False
         self._ids.clean()

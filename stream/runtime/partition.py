@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -15,6 +15,7 @@ from stream.core.errors import Truncated
 from stream.core.model import MAX_AHEAD_MS, Decision, QuotaWarning
 from stream.core.tracker import Tracker
 from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Fetch, Lease, Log, Message, Record
+from stream.runtime.beside import Beside
 from stream.runtime.checkpoint import State, restore
 from stream.runtime.deadlines import taken_over
 from stream.runtime.plans import Configured, InForce
@@ -36,8 +37,8 @@ SLICE_BYTES = 256 * 1024
 RECORD_BYTES = 100
 """What a record weighs besides its value."""
 
-MOST_DEAD_LETTERS = 1000
-"""When more of them wait, a checkpoint is due at once."""
+MOST_OUTCOMES, MOST_DEAD_LETTERS = 10_000, 1000
+"""When more of them wait, a checkpoint is due at once, and nothing is applied until it can begin."""
 
 AT_ONCE = 500
 """Records made before others may run."""
@@ -72,7 +73,7 @@ class TrackerObserver(Protocol):
 
     def restored(self, partition: int, tracker: Tracker) -> None: ...
     def applied(self, partition: int, tracker: Tracker, fetched_at_ms: int) -> None: ...
-    def checkpointed(self, partition: int, seconds: float, records: int) -> None: ...
+    def checkpointed(self, partition: int, next_offset: int, seconds: float, records: int) -> None: ...
     def decided(self, outcome: Decision | QuotaWarning) -> None: ...
     def rejected(self, reason: str) -> None: ...
     def foreign_keys(self, records: int) -> None: ...
@@ -107,6 +108,32 @@ class Due:
         return left_s if left_s > RESOLUTION_S else 0.0
 
 
+@dataclass(slots=True)
+class Told:
+    """What came of records that are applied, for one checkpoint."""
+
+    outcomes: list[Message] = field(default_factory=list)
+    decided: list[Decision | QuotaWarning] = field(default_factory=list)
+    """The same, as they were."""
+    dead_letters: list[Message] = field(default_factory=list)
+    rejected: list[str] = field(default_factory=list)
+    """Their reasons."""
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.outcomes) > MOST_OUTCOMES or len(self.dead_letters) > MOST_DEAD_LETTERS
+
+
+class Staged(NamedTuple):
+    """A checkpoint that only needs to be written: what is applied from now on belongs to the next."""
+
+    began_s: float
+    """On the loop's clock."""
+    next_offset: int
+    told: Told
+    records: list[Message]
+
+
 class Partition:
     """One partition of the tracker while it is owned: what was decided and is not durable yet."""
 
@@ -120,13 +147,12 @@ class Partition:
             plans_version=state.tracker.plans_version,
             mappings=state.tracker.mappings,
         )
-        self._outcomes: list[Message] = []
-        self._decided: list[Decision | QuotaWarning] = []
-        self._dead_letters: list[Message] = []
-        self._rejected: list[str] = []  # their reasons
+        self._told = Told()  # not staged yet
         self._read_before = 0  # what was in the log at the take-over ends here
         self._compared: int | None = None  # version of the plans that were last compared with the configuration's
         self.due = Due(settings)
+        self.beside = Beside()
+        """The checkpoint that is under way."""
 
     async def apply(self, records: Sequence[Record]) -> None:
         """Count records; what comes of them is kept for the next checkpoint.  Others run in between: who computes for
@@ -144,17 +170,17 @@ class Partition:
                 await asyncio.sleep(0)
             key, value, headers = wire.encode_outcome(outcome)
             since = str(appended[outcome.input.offset]).encode()
-            self._outcomes.append(Message(key, value, (*headers, (APPENDED, since))))
-        self._decided += drained.outcomes
+            self._told.outcomes.append(Message(key, value, (*headers, (APPENDED, since))))
+        self._told.decided += drained.outcomes
         for letter in drained.dead_letters:
             at = appended[letter.position.offset]
             encoded = wire.encode_dead_letter(DELTAS, self._lease.partition, letter, appended=at)
-            self._dead_letters.append(Message(*encoded))
-            self._rejected.append(letter.reason)
+            self._told.dead_letters.append(Message(*encoded))
+            self._told.rejected.append(letter.reason)
         self._observer.applied(self._lease.partition, tracker, records[-1].timestamp)
         self._observer.foreign_keys(self._decoder.foreign_keys - foreign)
         self.due.note(decided=bool(told))
-        if len(self._dead_letters) > MOST_DEAD_LETTERS:
+        if self._told.is_full:
             self.due.hasten()
 
     def skip_to(self, next_offset: int) -> None:
@@ -193,37 +219,49 @@ class Partition:
             self._compared = tracker.plans_version
             self._settings.configured.compare(InForce(tracker.plans_version, tracker.plans, tracker.mappings))
 
-    async def checkpoint(self) -> None:
-        """Make durable what was applied, then show it.  Dead letters first: nothing moves past them unsaid."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        partition, deadline_s = self._lease.partition, self._settings.deadline_s
-        while self._dead_letters:
-            async with asyncio.timeout(deadline_s):  # a crash here repeats them, same keys
-                await self._log.append(DEAD_LETTERS, partition, self._dead_letters[:CHUNK])
-            del self._dead_letters[:CHUNK]
+    async def checkpoint_when_due(self) -> None:
+        """Stage what was applied if that is due, and let it be written beside what its owner does.  At most one is
+        under way, and its error is raised here."""
+        await asyncio.sleep(0)
+        if self._told.is_full:
+            await self.beside.end()
+        if self.beside.is_free() and self.due.in_s == 0:
+            self.beside.begin(self._write(await self._stage()))
+
+    async def finish(self) -> None:
+        """All that was applied is durable and shown; and what was shown is forgotten, so that it is not shown again."""
+        await self.beside.end()
+        while self.due.in_s is not None:
+            await self._write(await self._stage())
+
+    async def _stage(self) -> Staged:
+        began_s = asyncio.get_running_loop().time()
+        told, self._told = self._told, Told()
+        self.due.clear()
         records: list[Message] = []
-        for record in self._state.stage(self._outcomes):
+        for record in self._state.stage(told.outcomes):
             records.append(record)
             if len(records) % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        async with asyncio.timeout(deadline_s):
-            await self._lease.write(STATE, records)  # a crash before this applies the input again: same decisions
-        self._state.staged_is_durable()
-        self._log.release(DELTAS, partition, self._state.tracker.next_offset)
-        self._outcomes = []
-        self.due.clear()
-        self._tell()
-        self._observer.checkpointed(partition, loop.time() - began, len(records))
-        await self.publish()
+        return Staged(began_s, self._state.tracker.next_offset, told, records)
 
-    def _tell(self) -> None:
-        """Counted once: what is made durable is not made again."""
-        for outcome in self._decided:
+    async def _write(self, staged: Staged) -> None:
+        """Make it durable, then show it.  Dead letters first: nothing moves past them unsaid."""
+        partition, deadline_s, told = self._lease.partition, self._settings.deadline_s, staged.told
+        for first in range(0, len(told.dead_letters), CHUNK):
+            async with asyncio.timeout(deadline_s):  # a crash here repeats them, same keys
+                await self._log.append(DEAD_LETTERS, partition, told.dead_letters[first : first + CHUNK])
+        async with asyncio.timeout(deadline_s):
+            await self._lease.write(STATE, staged.records)  # a crash before it applies the input again: same decisions
+        self._state.staged_is_durable()
+        self._log.release(DELTAS, partition, staged.next_offset)
+        for outcome in told.decided:  # counted once: what is durable is not made again
             self._observer.decided(outcome)
-        for reason in self._rejected:
+        for reason in told.rejected:
             self._observer.rejected(reason)
-        self._decided, self._rejected = [], []
+        took_s = asyncio.get_running_loop().time() - staged.began_s
+        self._observer.checkpointed(partition, staged.next_offset, took_s, len(staged.records))
+        await self.publish()
 
     async def publish(self) -> None:
         """Show what is durable; a crash here shows it again, with the same content."""
@@ -259,10 +297,10 @@ async def own(
         owned = Partition(log, lease, state, settings, observer)
         await owned.publish()  # 3 what was durable but perhaps not shown
         await owned.skip_lost()
-        async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s) as fetch:
+        async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s) as fetch, owned.beside:
             while not stop.is_set() and (until is None or state.tracker.next_offset < until):
                 try:
-                    fetched = await fetch(stop, owned.due.in_s)
+                    fetched = await fetch(stop, owned.beside.task, owned.due.in_s)
                 except Truncated as error:
                     await owned.skip_lost()  # says what there is to do, or else the next owner goes over it
                     raise Truncated(
@@ -271,14 +309,10 @@ async def own(
                     ) from error
                 for some in slices(fetched.records):
                     await owned.apply(some)  # 4 pure
-                    await asyncio.sleep(0)
-                    if owned.due.in_s == 0:
-                        await owned.checkpoint()
+                    await owned.checkpoint_when_due()
                 owned.skip_to(fetched.next_offset)
-                if owned.due.in_s == 0:
-                    await owned.checkpoint()  # 5 dead letters, 6 pages, decisions, meta, 7 publish
-        while owned.due.in_s is not None:  # once more after the last decisions: then they are not shown again
-            await owned.checkpoint()
+                await owned.checkpoint_when_due()  # 5 dead letters, 6 pages, decisions, meta, 7 publish: beside 4
+            await owned.finish()
 
 
 def slices(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
@@ -296,7 +330,8 @@ def slices(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
 
 @asynccontextmanager
 async def _fetches(log: Log, partition: int, offset: int, deadline_s: float) -> AsyncIterator[_Fetches]:
-    """`await fetch(stop, timeout_s)`: the next fetch, or NOTHING when `stop` was set or the time is over.
+    """`await fetch(stop, task, timeout_s)`: the next fetch, or NOTHING when `stop` was set, the task has ended, or,
+    where there is no task, the time is over.
 
     A read that is under way is kept from call to call, so that nothing is lost by looking away.
     """
@@ -314,12 +349,16 @@ class _Fetches:
         self._deadline_s = deadline_s
         self._read: asyncio.Task[Fetch] | None = None
 
-    async def __call__(self, stop: asyncio.Event, timeout_s: float | None) -> Fetch:
+    async def __call__(self, stop: asyncio.Event, task: asyncio.Task[None] | None, timeout_s: float | None) -> Fetch:
         if self._read is None:
             self._read = asyncio.create_task(self._next())
         stopped = asyncio.create_task(stop.wait())
+        waited: set[asyncio.Future[Any]] = {self._read, stopped}
+        if task is not None:
+            waited.add(task)
+            timeout_s = None
         try:
-            await asyncio.wait({self._read, stopped}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
         if not self._read.done():

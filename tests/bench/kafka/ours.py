@@ -37,8 +37,8 @@ class Observer:
         counted = max(0, round((sum(self._read.values()) - self._skipped) * self._weight))
         self._marks.hit(counted - self._marks.count)
 
-    def checkpointed(self, partition: int, seconds: float, records: int) -> None:
-        self._inner.checkpointed(partition, seconds, records)
+    def checkpointed(self, partition: int, next_offset: int, seconds: float, records: int) -> None:
+        self._inner.checkpointed(partition, next_offset, seconds, records)
 
     def decided(self, outcome: Decision | QuotaWarning) -> None:
         self._inner.decided(outcome)

@@ -17,10 +17,10 @@ TRACKER_MUTANTS = (
         name="published before durable",
         breaks="A decision is shown before the checkpoint that holds it.",
         file=PARTITION,
-        old="            await self._lease.write(STATE, records)",
-        new="            for outcome in self._outcomes:\n"
+        old="            await self._lease.write(STATE, staged.records)",
+        new="            for outcome in told.outcomes:\n"
         "                await self._lease.write(CHANGES, [outcome])\n"
-        "            await self._lease.write(STATE, records)",
+        "            await self._lease.write(STATE, staged.records)",
         kind="log",
         within=10,
         says="the outbox does not hold it",
@@ -70,6 +70,28 @@ TRACKER_MUTANTS = (
         says="was never shown",
     ),
     Mutant(
+        name="clean when durable",
+        breaks="What is applied while a checkpoint is being written is taken for a part of it.",
+        file=CHECKPOINT,
+        old="        self._staged = None\n\n",
+        new="        self._staged = None\n        self.tracker.clean()\n\n",
+        kind="log",
+        within=30,
+        says="used .* bytes, and .* are counted",
+    ),
+    Mutant(
+        name="two checkpoints at once",
+        breaks="A checkpoint is staged while the former one is still being written.",
+        file=PARTITION,
+        old="        if self.beside.is_free() and self.due.in_s == 0:",
+        new="        if not self.beside.is_free() and self.due.in_s == 0:\n"
+        "            asyncio.ensure_future(self._write(await self._stage()))\n"
+        "        elif self.due.in_s == 0:",
+        kind="log",
+        within=30,
+        says="page .* and meta names checkpoint|meta names|showed",
+    ),
+    Mutant(
         name="outbox after meta",
         breaks="Decisions become durable only after the meta record that names them.",
         file=CHECKPOINT,
@@ -84,8 +106,9 @@ TRACKER_MUTANTS = (
         name="letters unacknowledged",
         breaks="A checkpoint moves past rejected records whose dead letters nobody has acknowledged.",
         file=PARTITION,
-        old="await self._log.append(DEAD_LETTERS, partition, self._dead_letters[:CHUNK])",
-        new="asyncio.ensure_future(self._log.append(DEAD_LETTERS, partition, self._dead_letters[:CHUNK]))",
+        old="await self._log.append(DEAD_LETTERS, partition, told.dead_letters[first : first + CHUNK])",
+        new="asyncio.ensure_future("
+        "self._log.append(DEAD_LETTERS, partition, told.dead_letters[first : first + CHUNK]))",
         kind="log",
         within=10,
         says="moved past .*, whose letter is not stored",
@@ -124,9 +147,9 @@ TRACKER_MUTANTS = (
         name="offset of the end",
         breaks="After a restore the tracker reads on at the end of the log and not where the meta record says.",
         file=PARTITION,
-        old="async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s) as fetch:",
+        old="async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s)",
         new="_, end = await log.bounds(DELTAS, partition)\n"
-        "        async with _fetches(log, partition, end, settings.deadline_s) as fetch:",
+        "        async with _fetches(log, partition, end, settings.deadline_s)",
         kind="log",
         within=10,
         says="used .* bytes, and .* are counted",
