@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -204,3 +205,19 @@ async def test_making_the_topics_is_a_right(cluster: Cluster, settings: KafkaSet
     assert "1 partitions" in await called(tmp_path, "topics", "create")
     assert "as they should be" in await called(tmp_path, "topics", "verify")
     assert scene.config.partitions == 1
+
+
+@pytest.mark.parametrize(("role", "command"), [("collector", "collect"), ("tracker", "track"), ("enforcer", "enforce")])
+def test_the_readme_lists_them(role: Role, command: str) -> None:
+    """Its table has for each role exactly the rights with which it was seen to work."""
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    (row,) = (line for line in readme.splitlines() if line.startswith(f"| `{command}` |") and "quota-stream." in line)
+    read, written, group, ids = (re.findall(r"`([^`]+)`", cell) for cell in row.split("|")[2:6])
+    settings = KafkaSettings(servers="broker:9092")
+    needed = [right for right in rights_of(role, settings) if right.operation in ("Read", "Write")]
+
+    def names(operation: Operation, kind: str) -> list[str]:
+        return sorted(right.name for right in needed if (right.operation, right.kind) == (operation, kind))
+
+    assert (sorted(read), sorted(written)) == (names("Read", "topic"), names("Write", "topic"))
+    assert (group, ids) == (names("Read", "group"), names("Write", "transactional id"))

@@ -11,6 +11,7 @@ import pytest
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.topics import create, verify
 from stream.core.errors import Misconfigured, Unavailable
+from stream.ports import DELTAS
 from tests.kafka.certificates import KEY_PASSWORD, issue
 from tests.kafka.cluster import ADMIN, PASSWORDS, Cluster
 from tests.processes.running import called
@@ -57,6 +58,18 @@ async def test_a_password(
     assert f"kafka: {place} does not let admin in with {mechanism} (" in said
     assert said.endswith("); see sasl_username, sasl_mechanism and the password\n")
     assert SECRET not in said
+
+
+async def test_cures_work_where_one_must_log_in(cluster: Cluster, settings: KafkaSettings, prefix: str) -> None:
+    """Kafka's tools get a file with the login there, and need none elsewhere."""
+    await create(settings)
+    secure = cluster.settings(
+        security_protocol="SASL_SSL", sasl_username=ADMIN, sasl_mechanism="PLAIN", topic_prefix=prefix
+    )
+    for reached_by, there in ((secure, True), (settings, False)):
+        found = await verify(replace(reached_by, retention_ms={DELTAS: 900 * 86_400_000}))
+        (cure,) = (one.cure for one in found if one.what == "retention.ms")
+        assert ("--command-config client.properties" in cure) is there
 
 
 async def test_a_certificate_of_ours(cluster: Cluster, prefix: str, tmp_path: Path) -> None:

@@ -180,8 +180,14 @@ async def _differences(settings: KafkaSettings, broker: Broker) -> list[Differen
     return found
 
 
+def _tools(settings: KafkaSettings) -> str:
+    """What Kafka's own tools need to reach the cluster."""
+    reach = f"--bootstrap-server {settings.servers.split(',')[0]}"
+    return reach if settings.security_protocol == "PLAINTEXT" else f"{reach} --command-config client.properties"
+
+
 def _shape(settings: KafkaSettings, name: str, topic: Topic, most: int, replicas: int) -> Iterator[Difference]:
-    tools = f"--bootstrap-server {settings.servers.split(',')[0]}"
+    tools = _tools(settings)
     if topic.partitions != most:
         yield Difference(
             name, "the number of partitions", str(topic.partitions), f"{most}, as another topic has it",
@@ -205,8 +211,8 @@ def _shape(settings: KafkaSettings, name: str, topic: Topic, most: int, replicas
 
 def _difference(settings: KafkaSettings, name: str, setting: Setting, present: str | None) -> Difference:
     command = (
-        f"kafka-configs.sh --bootstrap-server {settings.servers.split(',')[0]} --alter --entity-type topics "
-        f"--entity-name {name} --add-config {setting.name}={setting.value}"
+        f"kafka-configs.sh {_tools(settings)} --alter --entity-type topics --entity-name {name} "
+        f"--add-config {setting.name}={setting.value}"
     )
     wanted_text = f"{setting.sense}{setting.value}"
     return Difference(name, setting.name, present or "unknown", wanted_text, setting.why, command, setting.needed)
