@@ -1,0 +1,114 @@
+"""One service: what is due and why, how each plan stands, what the platform made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from stream.config.units import rounded_size_text
+from stream.core.enforced import Enforcement
+from stream.core.plan import Plan, Profile
+from stream.core.view import PlanView, ServiceView
+from stream.replica.model import Status
+from stream.web.pages.words import due_text, share_of, window_text, within_text
+from stream.web.pictures import Labels, Line, shade, usage_bar, window_picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanCard:
+    view: PlanView
+    speed: str
+    """Of what this plan makes due."""
+    used: str
+    percent: int | None
+    within: str
+    window: str
+    bar: Markup
+    picture: Markup
+    most: int
+    """The bytes of the fullest slice."""
+    ways_up: Sequence[str]
+    """What the way up asks for, best first."""
+    below: str | None
+    """Where the way down leads."""
+    profiles: Sequence[str]
+    decides: bool
+    """Its speed is the one that is due."""
+
+
+def plan_cards(status: Status, labels: Labels) -> list[PlanCard]:
+    return [_card(status.view, view, status.plans.get(view.plan), labels) for view in status.view.plans]
+
+
+def _card(service: ServiceView, view: PlanView, plan: Plan | None, labels: Labels) -> PlanCard:
+    profiles = plan.profiles if plan else ()
+    names = [profile.name for profile in profiles]
+    here = profiles[names.index(view.profile)] if plan and view.profile in names else None
+    place = names.index(view.profile) if view.profile in names else 0
+    used = share_of(view.usage_bytes, view.quota_bytes, plan)
+    return PlanCard(
+        view=view,
+        speed=due_text(view.due),
+        used=used,
+        percent=None if not view.quota_bytes else 100 * view.usage_bytes // view.quota_bytes,
+        within=within_text(plan.window) if plan else "",
+        window=window_text(plan.window) if plan else "",
+        bar=usage_bar(view.usage_bytes, view.quota_bytes, shade(place, len(names))),
+        picture=window_picture(view.window, _lines(view, here, profiles), labels, f"{view.plan}: {used}"),
+        most=max([part.bytes for part in view.window] + [1]),
+        ways_up=_ways_up(here, profiles),
+        below=None if here is None or here.down is None else profiles[here.down].name,
+        profiles=names,
+        decides=len(service.plans) > 1 and view.due == service.speed,
+    )
+
+
+def _lines(view: PlanView, here: Profile | None, profiles: Sequence[Profile]) -> list[Line]:
+    """The quota, with credit, and the thresholds of the way up from here."""
+    lines = []
+    if view.quota_bytes is not None:
+        credit = sum(credit.bytes for credit in view.credits)
+        including = f" with {rounded_size_text(credit)} of credit" if credit else ""
+        lines.append(Line(view.quota_bytes, f"quota {rounded_size_text(view.quota_bytes)}{including}", quota=True))
+    if here is not None and here.up is not None:
+        for limit, target in here.up.below:
+            lines.append(Line(limit, f"below {rounded_size_text(limit)} back to {profiles[target].name}"))
+    return lines
+
+
+def _ways_up(here: Profile | None, profiles: Sequence[Profile]) -> list[str]:
+    if here is None or here.up is None:
+        return []
+    ways = [f"{profiles[target].name} below {rounded_size_text(limit)}" for limit, target in here.up.below]
+    if here.up.otherwise is not None:
+        name = profiles[here.up.otherwise].name
+        ways.append(f"else {name}" if ways else name)
+    return ways
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The platform's own total beside ours."""
+
+    start: int
+    end: int
+    ours: int
+    theirs: int
+
+
+def comparison_of(month: Mapping[str, Any] | None) -> Comparison | None:
+    if month is None:
+        return None
+    ours, theirs = (month[f"{whose}_in"] + month[f"{whose}_out"] for whose in ("ours", "theirs"))
+    return Comparison(month["start"], month["end"], ours, theirs)
+
+
+def enforcement_tone(enforcement: Enforcement) -> str:
+    """How the platform stands to what it was asked for."""
+    if enforcement.intent is None or enforcement.settled:
+        return "good"
+    failed = bool(enforcement.receipts) and enforcement.receipts[-1].result != "applied"
+    return "failed" if failed else "warning"

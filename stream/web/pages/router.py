@@ -1,0 +1,236 @@
+"""The operators' pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import APIRouter, HTTPException
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from stream.config.units import Wrong, duration_ms
+from stream.core.errors import Misconfigured, Rejected, Unavailable
+from stream.ports import Clock
+from stream.replica import Replica
+from stream.runtime.operating import Operating
+from stream.web.access import Access, Operator, Principal, Reader
+from stream.web.pages import details, forms, listing, words
+from stream.web.pages.band import band
+from stream.web.pages.lines import lines_of, since_when
+from stream.web.pages.overview import DAY_MS, populations
+from stream.web.pictures import EnglishLabels, usage_bar
+from stream.web.rendering import environment
+from stream.web.settings import WebSettings
+
+HOUR_MS: Final = 3_600_000
+WAIT_S: Final = 10.0
+"""How long an answer waits until a correction is counted."""
+BEHIND_MS: Final = 60_000
+"""What waits for so long is said in plain sight."""
+
+
+def pages_router(
+    replica: Replica, operating: Operating | None, access: Access, settings: WebSettings, *, clock: Clock
+) -> APIRouter:
+    """Without `operating` nothing can be done on the pages, whoever asks."""
+    pages = Pages(replica, operating, access, settings, clock)
+    router = APIRouter(include_in_schema=False)
+    router.add_api_route("/", pages.overview)
+    router.add_api_route("/services", pages.services)
+    router.add_api_route("/services/{service:path}", pages.service)
+    router.add_api_route("/services/{service:path}", pages.adjust, methods=["POST"])
+    router.add_api_route("/changes", pages.changes)
+    router.add_api_route("/platforms", pages.platforms)
+    router.add_api_route("/platforms", pages.switch, methods=["POST"])
+    router.add_api_route("/dead-letters", pages.letters)
+    return router
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What every page shows around itself."""
+
+    who: Principal
+    csrf: str
+    operates: bool
+
+
+class Pages:
+    """A method for each page."""
+
+    def __init__(
+        self, replica: Replica, operating: Operating | None, access: Access, settings: WebSettings, clock: Clock
+    ) -> None:
+        self._replica = replica
+        self._operating = operating
+        self._access = access
+        self._settings = settings
+        self._clock = clock
+        self._labels = EnglishLabels(settings.timezone)
+        self._templates = templates(settings)
+
+    async def overview(self, request: Request, who: Reader) -> Response:
+        now = self._now()
+        span = (now - DAY_MS, now)
+        plans = self._replica.plans().plans
+        course = await self._replica.population_over_time(*span)
+        recent = await self._replica.recent(since=now - HOUR_MS, limit=50)
+        return self._page(
+            request,
+            who,
+            "overview",
+            populations=populations(plans, self._replica.population(), course, span, self._labels),
+            lines=lines_of(recent.entries, plans),
+            more=recent.next is not None,
+        )
+
+    async def services(self, request: Request, who: Reader) -> Response:
+        query = listing.query_of(request.query_params)
+        found = self._replica.search(query)
+        plans = self._replica.plans().plans
+        return self._page(
+            request,
+            who,
+            "services",
+            query=query,
+            rows=found.rows,
+            paging=listing.paging(query, found),
+            sorts=listing.SORTS,
+            plans=plans,
+            profiles=sorted({profile.name for plan in plans.values() for profile in plan.profiles}),
+            names=[platform.name for platform in self._replica.platforms()],
+        )
+
+    async def service(self, request: Request, who: Reader, service: str) -> Response:
+        return await self._service(request, who, service)
+
+    async def _service(
+        self, request: Request, who: Principal, service: str, *, refused: str = "", status: int = 200
+    ) -> Response:
+        found = self._replica.service(service)
+        before = request.query_params.get("before")
+        history = await self._replica.history(service, before=before)
+        if found is None and not history.entries:
+            raise HTTPException(404, "There is no service of this name, and nothing is known of one.")
+        plans = self._replica.plans().plans
+        newest = history if before is None else await self._replica.history(service)
+        return self._page(
+            request,
+            who,
+            "service",
+            status=status,
+            service=service,
+            found=found,
+            cards=[] if found is None else details.plan_cards(found, self._labels),
+            since=found and since_when(newest.entries, found.view.speed, found.plans),
+            band=band(newest.entries, self._now(), self._labels),
+            lines=lines_of(history.entries, plans),
+            older=history.next,
+            comparison=found and details.comparison_of(found.comparison),
+            tone=found and found.enforcement and details.enforcement_tone(found.enforcement),
+            refused=refused,
+            given=await request.form() if refused else {},
+        )
+
+    async def adjust(self, request: Request, who: Operator, service: str) -> Response:
+        form = _texts(await request.form())
+        operating = self._may_operate()
+        try:
+            wish = forms.wish_of(service, form, self._clock.now())
+            outcome = await operating.adjust(wish, by=who.name, wait_s=WAIT_S)
+        except (Wrong, Rejected, Misconfigured) as error:
+            return await self._service(request, who, service, refused=str(error), status=422)
+        except Unavailable as error:
+            return await self._service(request, who, service, refused=str(error), status=503)
+        came = "repeated" if outcome.repeated else "counted" if outcome.counted else "waiting"
+        return RedirectResponse(f"{listing.service_address(service)}?done={wish.kind}&came={came}", 303)
+
+    async def changes(self, request: Request, who: Reader) -> Response:
+        before = request.query_params.get("before")
+        found = await self._replica.recent(before=before)
+        lines = lines_of(found.entries, self._replica.plans().plans)
+        return self._page(request, who, "changes", lines=lines, older=found.next, before=before)
+
+    async def platforms(self, request: Request, who: Reader) -> Response:
+        return self._platforms(request, who)
+
+    def _platforms(self, request: Request, who: Principal, *, refused: str = "", status: int = 200) -> Response:
+        return self._page(request, who, "platforms", refused=refused, status=status, plans=self._replica.plans())
+
+    async def switch(self, request: Request, who: Operator) -> Response:
+        """The brake: allow and release."""
+        form = _texts(await request.form())
+        operating = self._may_operate()
+        platform, verb, why = form.get("platform", ""), form.get("verb", ""), form.get("why", "").strip()
+        try:
+            if platform not in {one.name for one in self._replica.platforms()}:
+                raise Wrong("there is no such platform", "use one of the forms")
+            if verb == "allow":
+                await operating.allow(platform, for_ms=duration_ms(form.get("for") or "1h"), by=who.name, why=why)
+            elif verb == "release":
+                await operating.release(platform, by=who.name, why=why)
+            else:
+                raise Wrong("this can not be done to a platform", "use one of the forms")
+        except (Wrong, Rejected, Misconfigured) as error:
+            return self._platforms(request, who, refused=str(error), status=422)
+        except Unavailable as error:
+            return self._platforms(request, who, refused=str(error), status=503)
+        return RedirectResponse(f"/platforms?done={verb}", 303)
+
+    async def letters(self, request: Request, who: Reader) -> Response:
+        before = request.query_params.get("before")
+        found = await self._replica.letters(before=before)
+        return self._page(request, who, "letters", letters=found.letters, older=found.next, before=before)
+
+    def _may_operate(self) -> Operating:
+        if self._operating is None:
+            raise HTTPException(403, "This process only shows; nothing can be changed here.")
+        return self._operating
+
+    def _now(self) -> int:
+        return self._clock.now()
+
+    def _page(self, request: Request, who: Principal, page: str, *, status: int = 200, **values: Any) -> Response:
+        """`page` with what every page shows around it."""
+        frame = Frame(who, self._access.csrf_token(request), who.operates and self._operating is not None)
+        common = {
+            "page": page,
+            "frame": frame,
+            "now": self._now(),
+            "freshness": self._replica.freshness(),
+            "problems": self._replica.problems(),
+            "sources": self._replica.sources(),
+            "switches": self._replica.platforms(),
+            "shadow": self._settings.shadow,
+            "parameters": request.query_params,
+        }
+        return HTMLResponse(self._templates.get_template(f"{page}.html").render(common | values), status)
+
+
+def templates(settings: WebSettings) -> Environment:
+    """With what the operators' pages call besides the filters."""
+    made = environment(settings.timezone)
+    made.filters |= {
+        "due": words.due_text,
+        "window": words.window_text,
+        "length_of": words.length_text,
+        "capital": words.sentence,
+    }
+    made.globals |= {
+        "service_address": listing.service_address,
+        "address_of": listing.address_of,
+        "usage_bar": usage_bar,
+        "zone": str(settings.timezone),
+        "TROUBLES": words.TROUBLES,
+        "COUNTED": forms.COUNTED,
+        "BEHIND_MS": BEHIND_MS,
+    }
+    return made
+
+
+def _texts(form: Mapping[str, Any]) -> dict[str, str]:
+    """The fields that are texts; files are nothing to us."""
+    return {name: value for name, value in form.items() if isinstance(value, str)}

@@ -1,0 +1,84 @@
+"""Templates, and how they write sizes, speeds and instants."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from babel.dates import format_datetime
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stream.config.units import duration_text, rounded_size_text, speed_text
+from stream.core.speed import Speed
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+STATIC: Final = Path(__file__).parent / "static"
+
+TimeKind: TypeAlias = Literal["full", "second", "minute", "clock", "day"]
+PATTERNS: Final[dict[TimeKind, str]] = {
+    "full": "d MMM y, HH:mm:ss",
+    "second": "d MMM, HH:mm:ss",
+    "minute": "d MMM, HH:mm",
+    "clock": "HH:mm",
+    "day": "d MMM",
+}
+"""As `page.js` writes them in the zone of who looks at them."""
+
+
+def environment(zone: tzinfo) -> Environment:
+    """Everything is escaped, and a name that a template does not get is an error.  Instants are shown in `zone` until
+    a script writes them in that of the viewer."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "size": rounded_size_text,
+        "speed": speed_text,
+        "limit": limit_text,
+        "duration": duration_text,
+        "count": count_text,
+        "age": age_text,
+        "instant": partial(instant, zone=zone),
+    }
+    return made
+
+
+def instant(at: int, kind: TimeKind = "minute", *, zone: tzinfo, locale: str = "en_GB") -> Markup:
+    """A `<time>` that shows UTC to who points at it."""
+    moment = datetime.fromtimestamp(at / 1000, UTC)
+    return Markup('<time datetime="{}" title="{} UTC" data-time="{}">{}</time>').format(
+        machine_instant(at), f"{moment:%Y-%m-%d %H:%M:%S}", kind, instant_text(at, kind, zone=zone, locale=locale)
+    )
+
+
+def machine_instant(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def instant_text(at: int, kind: TimeKind = "minute", *, zone: tzinfo, locale: str = "en_GB") -> str:
+    return str(format_datetime(datetime.fromtimestamp(at / 1000, zone), PATTERNS[kind], locale=locale))
+
+
+def limit_text(speed: Speed) -> str:
+    """A speed as a platform shows it, where None is no limit."""
+    return speed_text(speed).replace("original", "no limit")
+
+
+def count_text(number: int) -> str:
+    """1,000,000"""
+    return f"{number:,}"
+
+
+def age_text(age_ms: int) -> str:
+    """So long, to read: "12 s", "5 min", "3 h", "4 days"."""
+    for unit, name in ((86_400_000, "days"), (3_600_000, "h"), (60_000, "min")):
+        if age_ms >= 2 * unit:
+            return f"{age_ms // unit} {name}"
+    return f"{max(0, age_ms) // 1000} s"
