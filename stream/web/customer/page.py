@@ -1,0 +1,185 @@
+"""One service as its customer sees it: every text ready, nothing of anybody else in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import reduce
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from stream.core.coming import Forecast
+from stream.core.plan import CalendarWindow, Plan
+from stream.core.speed import ORIGINAL, Speed
+from stream.core.view import PlanView, ServiceView
+from stream.replica.model import Entry, Status
+from stream.web.customer.language import Calendar
+from stream.web.customer.words import DAY_MS, coming_texts, counts_text, happened_text, speed_of, why_text, window_text
+from stream.web.pictures import Span, history_band, usage_bar
+
+MOST_LINES: Final = 50
+"""Of the history's list."""
+
+BAND_DAYS: Final = (1, 7, 31)
+"""How much the picture shows: the shortest of these that shows some changes."""
+
+FEW: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One plan: what is used of how much, over which time."""
+
+    used: Markup
+    left: Markup | None
+    bar: Markup
+    counts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One change, or one warning."""
+
+    at: Markup
+    what: Markup
+    speed: str
+    """That was due from then on; empty for a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    title: str
+    speed: str
+    slowed: bool
+    why: Sequence[Markup]
+    notices: Sequence[Markup]
+    usages: Sequence[Usage]
+    coming: Sequence[tuple[Markup, bool]]
+    band: Markup | None
+    lines: Sequence[Line]
+    counted: Markup
+
+
+def page_of(
+    status: Status, entries: Sequence[Entry], forecast: Forecast | None, calendar: Calendar, *, shadow: bool
+) -> Page:
+    """`entries` are the service's, newest first; those of an earlier service of that id are left out."""
+    view, plans = status.view, status.plans
+    own = [entry for entry in entries if entry.incarnation == view.incarnation]
+    speed = calendar.language.speed(view.speed)
+    return Page(
+        title=title_of(view),
+        speed=speed[:1].upper() + speed[1:],
+        slowed=_is_slowed(view, plans),
+        why=_why(calendar, status, own),
+        notices=tuple(_notices(calendar, status, shadow=shadow)),
+        usages=[_usage(calendar, plan, plans[plan.plan]) for plan in view.plans],
+        coming=() if forecast is None else tuple(coming_texts(calendar, forecast)),
+        band=_band(calendar, own),
+        lines=[_line(calendar, entry, plans) for entry in own if entry.kind != "enforcement"][:MOST_LINES],
+        counted=_counted(calendar, view),
+    )
+
+
+def title_of(view: ServiceView) -> str:
+    """Its name, or else its id without the platform, which is the provider's own affair."""
+    return view.labels.get("name", "").strip() or view.service.partition("/")[2]
+
+
+def zone_of(status: Status, otherwise: tzinfo) -> tzinfo:
+    """That in which its months or days are counted, if they are: then a period ends at midnight."""
+    for plan in status.plans.values():
+        if isinstance(plan.window, CalendarWindow):
+            return ZoneInfo(plan.window.timezone)
+    return otherwise
+
+
+def _is_slowed(view: ServiceView, plans: Mapping[str, Plan]) -> bool:
+    """Whether it is due less than where its plans begin."""
+    first: Speed = reduce(Speed.least, (plan.profiles[0].speed for plan in plans.values()), ORIGINAL)
+    return view.speed.least(first) != first
+
+
+def _why(calendar: Calendar, status: Status, entries: Sequence[Entry]) -> Sequence[Markup]:
+    """Of each plan that is not where it began; of none of them if all are."""
+    texts = [why_text(calendar, plan, status.plans[plan.plan], entries) for plan in status.view.plans]
+    if not texts:
+        return [calendar.language.text("No limit applies to this service.")]
+    at_rest = calendar.language.text("You are within your allowance.")
+    return list(dict.fromkeys(text for text in texts if text != at_rest)) or [at_rest]
+
+
+def _notices(calendar: Calendar, status: Status, *, shadow: bool) -> Iterator[Markup]:
+    text, enforcement = calendar.language.text, status.enforcement
+    if shadow:
+        yield text("This is a trial: the speed is calculated, and not changed.")
+    elif enforcement is not None and enforcement.intent is not None and not enforcement.settled:
+        yield text("This speed is being set now.")
+    if status.view.backfilling:
+        yield text("Earlier traffic is still being added.")
+
+
+def _usage(calendar: Calendar, view: PlanView, plan: Plan) -> Usage:
+    text, window = calendar.language.text, window_text(calendar.language, plan.window)
+    used = {"used": calendar.size(view.usage_bytes), "window": window}
+    counts = counts_text(calendar.language, plan)
+    if view.quota_bytes is None:
+        return Usage(text("{used} used {window}; no limit at this speed", **used), None, usage_bar(0, None), counts)
+    left = calendar.size(max(0, view.quota_bytes - view.usage_bytes))
+    return Usage(
+        text("{used} of {allowed} used {window}", allowed=calendar.size(view.quota_bytes), **used),
+        text("{left} left", left=left),
+        usage_bar(view.usage_bytes, view.quota_bytes),
+        counts,
+    )
+
+
+def _counted(calendar: Calendar, view: ServiceView) -> Markup:
+    if view.time is None:
+        return calendar.language.text("Nothing was counted yet.")
+    return calendar.language.text("Counted until {when}.", when=calendar.alone(view.time))
+
+
+def _line(calendar: Calendar, entry: Entry, plans: Mapping[str, Plan]) -> Line:
+    speed = calendar.language.speed(speed_of(entry.document)) if entry.kind == "decision" else ""
+    return Line(calendar.alone(entry.at), happened_text(calendar, entry, plans), speed)
+
+
+def _band(calendar: Calendar, entries: Sequence[Entry]) -> Markup | None:
+    """The speeds of the last days; None without a change to show."""
+    decisions = [entry for entry in reversed(entries) if entry.kind == "decision"]
+    if not decisions:
+        return None
+    until = calendar.now
+    days = next((days for days in BAND_DAYS if _changes(decisions, until - days * DAY_MS) >= FEW), BAND_DAYS[-1])
+    since = max(until - days * DAY_MS, decisions[0].at)
+    speeds = sorted({speed_of(entry.document) for entry in decisions}, key=_slowness)
+    spans: list[Span] = []
+    for entry, after in zip(decisions, [*decisions[1:], None], strict=True):
+        end, speed = until if after is None else after.at, speed_of(entry.document)
+        if end > max(since, entry.at):
+            start = spans.pop().start if spans and spans[-1].rank == speeds.index(speed) else max(since, entry.at)
+            spans.append(_span(calendar, start, end, speeds.index(speed), speed))
+    if not spans:
+        return None
+    return history_band(spans, since, until, calendar, calendar.language.text("Speeds so far"))
+
+
+def _changes(decisions: Sequence[Entry], since: int) -> int:
+    return sum(entry.at >= since for entry in decisions)
+
+
+def _span(calendar: Calendar, start: int, end: int, rank: int, speed: Speed) -> Span:
+    name = calendar.language.speed(speed)
+    return Span(
+        start, end, rank, name, f"{name}, {calendar.instant(start, 'minute')} – {calendar.instant(end, 'minute')}"
+    )
+
+
+def _slowness(speed: Speed) -> tuple[float, float]:
+    fast = float("inf")
+    ways = [fast if way is None else float(way) for way in speed]
+    return -min(ways), -max(ways)
