@@ -11,7 +11,7 @@ import pytest
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.topics import create, verify
 from stream.core.errors import Misconfigured, Unavailable
-from stream.ports import DELTAS
+from stream.ports import DELTAS, RETENTION_MS
 from tests.kafka.certificates import KEY_PASSWORD, issue
 from tests.kafka.cluster import ADMIN, PASSWORDS, Cluster
 from tests.processes.running import called
@@ -67,7 +67,7 @@ async def test_cures_work_where_one_must_log_in(cluster: Cluster, settings: Kafk
         security_protocol="SASL_SSL", sasl_username=ADMIN, sasl_mechanism="PLAIN", topic_prefix=prefix
     )
     for reached_by, there in ((secure, True), (settings, False)):
-        found = await verify(replace(reached_by, retention_ms={DELTAS: 900 * 86_400_000}))
+        found = await verify(replace(reached_by, retention_ms=dict(RETENTION_MS) | {DELTAS: 900 * 86_400_000}))
         (cure,) = (one.cure for one in found if one.what == "retention.ms")
         assert ("--command-config client.properties" in cure) is there
 
