@@ -124,7 +124,7 @@ class Ladder:
         stay = self.here.stay if self.here.up else None
         if stay != "period":
             return None if stay is None else self.entered_at + stay
-        return self._edge_after(self.entered_at - self.entered_as_of_before)
+        return self.edge_after(self.entered_at - self.entered_as_of_before)
 
     def next_due(self) -> int | None:
         """The next instant at which anything is to be judged without traffic."""
@@ -221,7 +221,7 @@ class Ladder:
             return None
         target = self._way_up(self.sum_at(at), at)
         if target is None:
-            self.next_up = self._edge_after(at)
+            self.next_up = self.edge_after(at)
             return None
         step = self.step("period" if self.here.stay == "period" else "stay_over", self.plan.profiles[target], at)
         self._enter(target, at, at)
@@ -342,7 +342,8 @@ class Ladder:
     def _edge(self, ordinal: int) -> int:
         return LONG_AGO if ordinal < NO_HEAD // 2 else self.slicer.edge(ordinal)
 
-    def _edge_after(self, instant: int) -> int:
+    def edge_after(self, instant: int) -> int:
+        """The next instant at which a slice begins."""
         return self.slicer.edge(self.slicer.ordinal(instant) + 1)
 
     def _oldest(self, count: int) -> list[int]:
@@ -359,6 +360,10 @@ class Ladder:
             self.slices[(self.head + 1 + place) % len(self.slices)] = 0
         self.warned = self.warned and not self.rolled_over(instant)
         self.head = ordinal
+
+    def begins_anew(self, instant: int) -> bool:
+        """Whether a window of one slice begins there: nothing before counts."""
+        return len(self.slices) == 1 and self.slicer.edge(self.slicer.ordinal(instant)) == instant
 
     def rolled_over(self, instant: int) -> bool:
         """Whether a calendar window has begun a new slice since something was added."""

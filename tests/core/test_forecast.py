@@ -1,0 +1,397 @@
+"""What is called exact happens, whatever comes below its bound; estimates hit if all goes on as of late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from stream.core.coming import Coming, Forecast
+from stream.core.forecast import forecast, ladder_of
+from stream.core.pacing import at_pace
+from stream.core.service import Service
+from stream.core.view import PlanView, ServiceView, view_of
+from stream.core.window import part
+from tests.core.driving import Core, Json
+from tests.core.histories import Record, written
+from tests.core.strategies import DAY, Draft, drafts, narrow_drafts
+from tests.core.test_oracle_examples import GIB, HOUR, LADDER, MINUTE, MONTH, QUOTA, START, at, local
+
+both = st.one_of(drafts, narrow_drafts)
+
+
+@dataclass
+class World:
+    """A tracker with a past, and one service of it whose future is told."""
+
+    core: Core
+    name: str
+    offset: int = 1 << 40
+
+    @property
+    def view(self) -> ServiceView:
+        view = self.core.tracker.service(self.name)
+        assert view is not None
+        return view
+
+    @property
+    def told(self) -> Forecast:
+        return forecast(self.view, self.core.tracker.plans)
+
+    def plan(self, name: str) -> PlanView:
+        return next(plan for plan in self.view.plans if plan.plan == name)
+
+    @property
+    def horizon(self) -> int:
+        """So far one can look without judging ways up too often: many slices of the plan that has the shortest ones."""
+        sizes = [part.end - part.start for plan in self.view.plans for part in plan.window[-1:]]
+        return self.told.as_of + 300 * min(sizes, default=1)
+
+    def say(self, **value: Any) -> None:
+        self.offset += 1
+        self.core.take([Record(self.offset, 1 << 47, value)])
+
+    def delta(self, start: int, end: int, in_: int = 0, out: int = 0) -> None:
+        """Pieces of at most 400 days."""
+        while end - start > 400 * DAY:
+            middle = start + 399 * DAY
+            self.delta(start, middle, part(in_, start, end, start, middle), part(out, start, end, start, middle))
+            in_, out = (part(each, start, end, middle, end) for each in (in_, out))
+            start = middle
+        self.say(service=self.name, start=start, end=end, **{"in": in_, "out": out})
+
+    def moves(self, plan: str, known: int) -> list[Json]:
+        """Of a plan, since `known` outcomes."""
+        new = self.core.outcomes[known:]
+        return [each for each in new if each["service"] == self.name and each["plan"] == plan and each.get("to")]
+
+
+def worlds(draft: Draft) -> list[World]:
+    core = Core()
+    core.take(written(draft))
+    return [World(core, name) for name in sorted(core.tracker.names())]
+
+
+# ---------------------------------------------------------------- from what a replica shows to the ladders
+
+
+@given(both)
+def test_ladders_are_rebuilt_from_a_view(draft: Draft) -> None:
+    """Nothing but ledgers is lost between a service's ladders and what is shown of them."""
+    for world in worlds(draft):
+        view = world.view
+        ladders = [ladder_of(view, plan, world.core.tracker.plans[plan.plan]) for plan in view.plans]
+        again = view_of(Service(view.service, 0, 0, ladders, source="", floor=view.time))
+        assert [replace(plan, ledger=view.plans[0].ledger) for plan in again.plans] == [
+            replace(plan, ledger=view.plans[0].ledger) for plan in view.plans
+        ]
+
+
+# ---------------------------------------------------------------- what is exact
+
+
+@dataclass(frozen=True)
+class Future:
+    """Traffic between now and an instant, in few words."""
+
+    cuts: tuple[int, ...]
+    """Thousandths of the way."""
+    shares: tuple[int, ...]
+    """Of the bytes that are allowed, by piece."""
+    percent: int
+    """Of what is allowed."""
+    beyond: int
+    """Milliseconds by which the last delta ends after the instant."""
+    late: bool
+    """Some bytes come late, for the time before now."""
+
+
+futures = st.builds(
+    Future,
+    st.lists(st.integers(1, 999), max_size=4).map(lambda cuts: tuple(sorted(set(cuts)))),
+    st.lists(st.integers(0, 3), min_size=5, max_size=5).map(tuple),
+    st.sampled_from([100, 100, 50, 0]),
+    st.sampled_from([0, 0, 1, 700, 5000]),
+    st.booleans(),
+)
+
+
+def live(world: World, future: Future, coming: Coming) -> int:
+    """Traffic up to the instant, less than may be.  Returns what of it was counted until then, in hundredths."""
+    now, until = world.told.as_of, max(coming.at, world.told.as_of + 1)
+    plan = world.core.tracker.plans[coming.plan]
+    weight = plan.weight_in or plan.weight_out
+    most = (1 << 40 if coming.below is None else (coming.below - 1) // weight) * future.percent // 100
+    edges = [now, *(now + (until - now) * cut // 1000 for cut in future.cuts), until]
+    edges = sorted(set(edges))
+    whole, left, used, current = sum(future.shares[: len(edges) - 1]) or 1, most, 0, world.view.current
+    for place, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        bytes_ = min(left, most * future.shares[place] // whole)
+        last = end == until
+        if last:
+            bytes_ = left if future.shares[place] else 0
+            end = until + future.beyond
+            counted = bytes_
+            bytes_ = counted * (end - start) // (until - start)
+        world.delta(start, end, **{"in" if plan.weight_in else "out": bytes_})
+        amount = part(weight * bytes_, start, end, start, until)
+        used, left = used + amount, left - -(-amount // weight)
+        if place == 0 and not last and future.late and current is not None and left > 0:
+            world.delta(current.start, current.end, **later(current, plan.weight_in, left // 2))
+            used, left = used + weight * (left // 2), left - left // 2
+    assert coming.below is None or used < coming.below
+    return used
+
+
+def later(current: Any, weight_in: int, bytes_: int) -> dict[str, int]:
+    return {"in_": current.in_ + bytes_ * (weight_in > 0), "out": current.out + bytes_ * (weight_in == 0)}
+
+
+@settings(max_examples=10 * (settings.default or settings()).max_examples)
+@given(both, st.integers(0, 200), futures)
+def test_what_is_exact_happens(draft: Draft, number: int, future: Future) -> None:
+    """Whatever comes below the bound: the way up, the step down, the ends of stays, rests, credits and periods."""
+    found = [(world, coming) for world in worlds(draft) for coming in world.told.exact if coming.at < world.horizon]
+    assume(found)
+    world, coming = found[number % len(found)]
+    before, known = world.view, len(world.core.outcomes)
+    alike = [each for each in world.told.exact if (each.plan, each.kind) == (coming.plan, coming.kind)]
+    used = live(world, future, coming)
+    moves = world.moves(coming.plan, known)
+    plan = world.plan(coming.plan)
+    if coming.kind in ("up", "down"):
+        expected = next(each for each in alike if each.below is None or used < each.below)
+        assert expected.at == coming.at
+        until = [each for each in moves if each["at"] <= coming.at]
+        assert {each["at"] for each in until} == {coming.at}
+        assert (until[-1]["to"], until[-1]["profile_speed"]) == (expected.profile, tuple(expected.speed))
+        others = [[each.due for each in view.plans if each.plan != coming.plan] for view in (before, world.view)]
+        if others[0] == others[1] and not future.beyond:
+            assert world.view.speed == expected.due
+    elif coming.kind == "credit_ends":
+        assert all(credit.expires_at > coming.at for credit in plan.credits)
+    elif coming.kind == "exempt_ends":
+        assert plan.exempt_until is None
+    elif coming.kind == "pin_ends":
+        assert plan.pinned is None
+    elif coming.kind == "period":
+        assert future.beyond or plan.usage_bytes == 0
+    else:
+        assert all(each["at"] >= coming.at for each in moves)
+
+
+@settings(max_examples=3 * (settings.default or settings()).max_examples)
+@given(both)
+def test_nothing_else_happens_in_silence(draft: Draft) -> None:
+    """Without traffic the first move of each plan is the first one that is told, and none comes if none is told."""
+    for world in worlds(draft):
+        told, known = world.told, len(world.core.outcomes)
+        if world.view.backfilling:
+            continue
+        promised = {each.plan: each for each in reversed(told.exact) if each.kind in ("up", "down")}
+        horizon = world.horizon
+        world.delta(told.as_of, horizon)
+        for plan in told.plans:
+            first = next(iter(world.moves(plan.plan, known)), None)
+            expected = promised.get(plan.plan)
+            if expected is None or expected.at > horizon:
+                assert first is None
+            else:
+                assert first is not None
+                assert first["at"] == expected.at
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def one(plan: Json, start: int = START) -> World:
+    world = World(Core(), "vm1/1")
+    world.say(type="plans", version=1, plans={"p": plan})
+    world.say(type="registration", service="vm1/1", plans=["p"], at=start)
+    return world
+
+
+def told(world: World, *kinds: str) -> list[tuple[Any, ...]]:
+    kinds = kinds or ("up", "down")
+    return [(each.kind, each.at, each.profile, each.below) for each in world.told.exact if each.kind in kinds]
+
+
+def slowest() -> World:
+    """At 10Mbit since minute 15; the stay ends at minute 75."""
+    world = one(LADDER)
+    for minute in (0, 5, 10):
+        world.delta(at(minute), at(minute + 5), QUOTA + 1)
+    return world
+
+
+def test_each_way_up_is_told_with_what_may_be_used() -> None:
+    """The seed's last profile: three ways up at one instant, each with its bytes, less what lies in the window."""
+    world = slowest()
+    used = 100 << 20
+    world.delta(at(15), at(35), used)
+    left = [100 * limit - 100 * used for limit in (349_525_333, 699_050_666, QUOTA)]
+    assert told(world) == [("up", at(75), name, bytes_) for name, bytes_ in zip(("default", "50Mbit", "25Mbit"), left)]
+    assert told(world, "stay") == [("stay", at(75), "10Mbit", None)]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize(("number", "better", "worse"), [(0, "default", "50Mbit"), (1, "50Mbit", "25Mbit")])
+def test_a_bound_is_sharp_to_the_byte(number: int, better: str, worse: str, more: int) -> None:
+    """A byte less than the bound keeps the promise, the bound itself breaks it."""
+    world = slowest()
+    world.delta(at(15), at(35), 77_777)
+    bound = world.told.exact[1 + number].below_bytes
+    assert bound is not None
+    world.delta(at(35), at(75), bound - 1 + more)
+    assert world.core.outcomes[-1]["to"] == (worse if more else better)
+
+
+def test_a_bound_that_keeps_from_falling_is_sharp() -> None:
+    """At 50Mbit what is left to the next step down bounds the promise, though the window drains until then."""
+    world = one(LADDER)
+    world.delta(at(0), at(5), QUOTA + 1)
+    world.delta(at(5), at(10), QUOTA - 500)
+    assert told(world) == [("up", at(65), "default", 100 * 500 + 1)]
+    world.delta(at(10), at(11), 501)
+    assert world.core.outcomes[-1]["to"] == "25Mbit"
+
+
+def test_the_first_edge_at_which_a_way_up_is_possible() -> None:
+    """At the end of the stay too much is in the window: the edges at which a slice leaves it are looked through."""
+    world = one(LADDER)
+    world.delta(at(0), at(5), QUOTA + 1)
+    world.delta(at(5), at(50), 0)
+    world.delta(at(50), at(60), QUOTA)
+    assert told(world) == [("up", at(110), "default", 1)]
+    world.delta(at(60), at(110), 0)
+    assert (world.core.outcomes[-1]["at"], world.core.outcomes[-1]["to"]) == (at(110), "default")
+
+
+def test_a_month_is_lifted_at_the_rollover_in_any_case() -> None:
+    """Whatever else is used in March, full speed comes with April, and the count begins anew."""
+    world = one(MONTH, local("2026-03-01"))
+    world.delta(local("2026-03-01"), local("2026-03-20"), 1024 * GIB)
+    april = local("2026-04-01")
+    assert told(world, "up", "stay", "period") == [
+        ("period", april, "slow", None),
+        ("stay", april, "slow", None),
+        ("up", april, "full", None),
+    ]
+
+
+def test_a_credit_that_ends_takes_its_speed_along() -> None:
+    """Over the quota but for a credit: down when it expires, unless the window drains first."""
+    keep = LADDER | {"on_change": "keep"}
+    world = one(keep)
+    world.delta(at(0), at(1), 0)
+    world.say(type="adjustment", id="1", service="vm1/1", kind="credit", by="anna", why="", bytes=QUOTA, at=at(1))
+    world.delta(at(1), at(10), 0)
+    world.delta(at(10), at(20), QUOTA + 5)
+    assert told(world, "credit_ends", "down", "up") == [
+        ("credit_ends", at(60), "default", None),
+        ("down", at(60), "50Mbit", 100 * (QUOTA - 5) + 1),
+    ]
+    world.delta(at(20), at(60), 0)
+    assert (world.core.outcomes[-1]["at"], world.core.outcomes[-1]["to"]) == (at(60), "50Mbit")
+
+
+def test_an_exemption_ends_and_then_the_way_up_is_judged() -> None:
+    """Exempt beyond its stay, a slowed service learns when both are over; what it uses meanwhile is counted."""
+    world = slowest()
+    world.say(type="adjustment", id="1", service="vm1/1", kind="exempt", by="anna", why="", until=at(100), at=at(15))
+    assert told(world, "exempt_ends", "stay") == [("exempt_ends", at(100), "10Mbit", None)]
+    assert told(world)[0] == ("up", at(100), "default", 100 * 349_525_333)
+
+
+def test_an_endless_pin_has_no_end() -> None:
+    """Nothing comes by itself to what is pinned until somebody unpins it."""
+    world = slowest()
+    world.say(
+        type="adjustment", id="1", service="vm1/1", kind="pin", by="anna", why="", plan="p", profile="25Mbit", at=at(15)
+    )
+    assert world.told.exact == []
+    assert world.told.plans[0].estimate is None
+
+
+def test_what_is_due_then_is_the_least_of_all_plans() -> None:
+    """The way up of one plan does not outrun what another one makes due."""
+    world = World(Core(), "vm1/1")
+    slow = LADDER | {"profiles": [LADDER["profiles"][3] | {"name": "only", "speed": {"in": 20, "out": 20}, "up": None}]}
+    world.say(type="plans", version=1, plans={"p": LADDER, "q": slow})
+    world.say(type="registration", service="vm1/1", plans=["p", "q"], at=START)
+    world.delta(at(0), at(5), QUOTA + 1)
+    world.delta(at(5), at(10), QUOTA + 1)
+    world.delta(at(10), at(15), QUOTA + 1)
+    up = next(each for each in world.told.exact if each.kind == "up")
+    assert (tuple(up.speed), tuple(up.due)) == ((100, 100), (20, 20))
+
+
+# ---------------------------------------------------------------- estimates
+
+
+def test_this_hours_pace_leads_down() -> None:
+    """600 MB in half an hour: the quota of 1000 MiB is passed 22 minutes and 26 seconds later."""
+    world = one(LADDER)
+    world.delta(at(0), at(30), 600_000_000)
+    estimate = world.told.plans[0].estimate
+    assert estimate is not None
+    assert (estimate.kind, estimate.profile, estimate.exact) == ("down", "50Mbit", False)
+    assert estimate.at == at(30) + 448_576_000 * 30 * MINUTE // 600_000_000 + 1
+
+
+def test_nobody_is_told_a_pace_of_a_minute() -> None:
+    """Too little is known of a service that has just begun, or whose window was just emptied."""
+    world = one(LADDER)
+    world.delta(at(0), at(1), 600_000_000)
+    assert world.told.plans[0].pace is None
+    world.delta(at(1), at(8), 600_000_000)
+    assert world.view.plans[0].profile == "50Mbit"
+    assert world.told.plans[0].pace is None
+
+
+megabytes = st.lists(st.integers(0, 300), min_size=2, max_size=10)
+
+
+@settings(max_examples=3 * (settings.default or settings()).max_examples)
+@given(megabytes, st.sampled_from([LADDER, LADDER | {"on_change": "keep"}, MONTH]), st.integers(6, 20))
+def test_an_estimate_hits_if_all_goes_on_as_of_late(past: Sequence[int], plan: Json, step: int) -> None:
+    """Polled as often as it may be, the service moves at the first poll after the instant, to that profile."""
+    world = one(plan)
+    start, scale = START, 1 if plan is not MONTH else 4000
+    for amount in past:
+        world.delta(start, start + step * MINUTE, amount * scale * 1_000_000)
+        start += step * MINUTE
+    forecast_ = world.told.plans[0]
+    assume(forecast_.pace is not None)
+    pace, estimate = forecast_.pace, forecast_.estimate
+    assert pace is not None
+    assume(_is_clear(world, estimate))
+    known, poll = len(world.core.outcomes), (7 if plan is not MONTH else 600) * 1000
+    horizon = start + 3 * HOUR if estimate is None or plan is MONTH else estimate.at + 2 * poll
+    sent, time = 0, start
+    while time < horizon and not world.moves("p", known):
+        total = pace.over(time + poll - start) // 100
+        world.delta(time, time + poll, total - sent)
+        sent, time = total, time + poll
+    first = next(iter(world.moves("p", known)), None)
+    if estimate is None or first is None:
+        assert first is None and (estimate is None or estimate.at > horizon - poll)  # noqa: PT018
+        return
+    assert first["to"] == estimate.profile
+    assert estimate.at <= first["at"] <= estimate.at + poll if estimate.kind == "down" else first["at"] == estimate.at
+
+
+def _is_clear(world: World, estimate: Coming | None) -> bool:
+    """Whether a ten-thousandth more or less makes no difference."""
+    view = world.view
+    ladder = ladder_of(view, view.plans[0], world.core.tracker.plans["p"])
+    pace = world.told.plans[0].pace
+    assert pace is not None
+    assert view.time is not None
+    found = [at_pace(ladder, view.time, replace(pace, amount=pace.amount * n // 10_000)) for n in (9_999, 10_001)]
+    expected = None if estimate is None else (estimate.profile, estimate.at // MINUTE)
+    return all((each and (each.to, each.at // MINUTE)) == expected for each in found)
