@@ -119,8 +119,8 @@ class TokensFile:
         try:
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "wb") as file:
-                with suppress(FileNotFoundError, PermissionError):  # made by root for another user: still that user's
-                    owner = self.path.stat()
+                with suppress(PermissionError):  # made by root: the user that runs the web has to read it
+                    owner = (self.path if self.path.exists() else self.path.parent).stat()
                     os.fchown(descriptor, owner.st_uid, owner.st_gid)
                 file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
                 file.flush()
