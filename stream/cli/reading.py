@@ -15,6 +15,7 @@ from stream import wire
 from stream.core.enforced import Enforcement
 from stream.core.errors import Misconfigured, Rejected
 from stream.core.model import Decision, QuotaWarning
+from stream.core.plan import Plan
 from stream.core.tracker import Tracker
 from stream.core.view import ServiceView
 from stream.ports import CHANGES, ENFORCEMENTS, STATE, Log
@@ -32,12 +33,12 @@ async def trackers(log: Log) -> AsyncIterator[Tracker]:
         yield await load(log, partition, partition_of(log))
 
 
-async def services_of(log: Log, pattern: str = "*") -> AsyncIterator[ServiceView]:
-    """Every service whose id matches the glob, partition by partition."""
+async def services_of(log: Log, pattern: str = "*") -> AsyncIterator[tuple[ServiceView, Mapping[str, Plan]]]:
+    """Every service whose id matches the glob, with its partition's plans, partition by partition."""
     async for tracker in trackers(log):
         for name in tracker.names():
             if fnmatchcase(name, pattern) and (view := tracker.service(name)):
-                yield view
+                yield view, tracker.plans
 
 
 def partition_of(log: Log) -> partial[int]:

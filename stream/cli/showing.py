@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
@@ -15,10 +15,14 @@ from stream.config.model import Config
 from stream.config.units import duration_text, rounded_size_text, size_text, speed_text
 from stream.core.enforced import Enforcement
 from stream.core.model import Decision, QuotaWarning, Slice
-from stream.core.speed import ORIGINAL, Speed
-from stream.core.view import PlanView, ServiceView
+from stream.core.plan import Plan
+from stream.core.speed import Speed
+from stream.core.view import PlanView, ServiceView, is_slowed
 
 BAR = 40
+
+Wanted: TypeAlias = Callable[[ServiceView, Mapping[str, Plan]], bool]
+"""Whether a service is to be shown, by the plans in force."""
 
 
 @click.command(
@@ -33,7 +37,7 @@ BAR = 40
 @click.argument("pattern", default="*")
 @click.option("--plan", metavar="NAME", help="Only services with this plan.")
 @click.option("--profile", metavar="NAME", help="Only services in this profile.")
-@click.option("--slowed", is_flag=True, help="Only services that are due less than their original speed.")
+@click.option("--slowed", is_flag=True, help="Only services that are due less than where their plans begin.")
 @json_option
 @pass_config
 def list_services(
@@ -45,9 +49,9 @@ def list_services(
     of the same records always the same lines, so that `diff` compares two logs, or one before and after an upgrade.
     """
 
-    def wanted(view: ServiceView) -> bool:
+    def wanted(view: ServiceView, plans: Mapping[str, Plan]) -> bool:
         chosen = [one for one in view.plans if plan in (None, one.plan) and profile in (None, one.profile)]
-        return (bool(chosen) or (plan is None and profile is None)) and not (slowed and view.speed == ORIGINAL)
+        return (bool(chosen) or (plan is None and profile is None)) and not (slowed and not is_slowed(view, plans))
 
     views = run(_views(config, pattern, wanted))
     if as_json:
@@ -61,9 +65,9 @@ def list_services(
     print_table(("SERVICE", "DUE", "PLANS", "COUNTED TO", "LABELS"), rows)
 
 
-async def _views(config: Config, pattern: str, wanted: Callable[[ServiceView], bool]) -> list[ServiceView]:
+async def _views(config: Config, pattern: str, wanted: Wanted) -> list[ServiceView]:
     async with bootstrap.open_log(config) as log:
-        found = [view async for view in services_of(log, pattern) if wanted(view)]
+        found = [view async for view, plans in services_of(log, pattern) if wanted(view, plans)]
     return sorted(found, key=lambda view: view.service)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import reduce
 from typing import Any
 
 from stream.core.counting import Anchor
 from stream.core.ladder import Credit, Ladder
 from stream.core.model import Slice
+from stream.core.plan import Plan
 from stream.core.service import Service
-from stream.core.speed import Speed
+from stream.core.speed import ORIGINAL, Speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,12 @@ class Counted:
     labels: Mapping[str, str]
     backfilling: bool
     """Its last delta carried the mark `backfill`."""
+
+
+def is_slowed(view: ServiceView, plans: Mapping[str, Plan]) -> bool:
+    """Whether it is due less than where its plans begin.  `plans`: those in force, by name."""
+    first = reduce(Speed.least, (plans[plan.plan].profiles[0].speed for plan in view.plans), ORIGINAL)
+    return view.speed.least(first) != first
 
 
 def view_of(service: Service) -> ServiceView:

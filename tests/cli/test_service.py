@@ -53,6 +53,16 @@ def test_list() -> None:
     assert listed("--slowed") == ["vm1/1"]
 
 
+def test_who_begins_with_a_speed_is_not_slowed(folder: Path) -> None:
+    """--slowed means less than where the plans begin, which need not be the original speed."""
+    (folder / "quota-stream.yaml").write_text(f"{CONFIG.replace('original', '100 Mbit/s', 1)}listen: off\n")
+    call("plans", "apply")
+    call("run", "--drain")
+    shown = {one["service"]: one["speed"]["in"] for one in lines(call("service", "list", "--json"))}
+    assert shown == {"vm1/1": 10_000_000, "vm1/2": 100_000_000}
+    assert [one["service"] for one in lines(call("service", "list", "--slowed", "--json"))] == ["vm1/1"]
+
+
 def test_show() -> None:
     """Everything in words, and the same as JSON."""
     told = call("service", "show", "vm1/2").stdout.splitlines()

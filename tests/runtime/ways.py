@@ -266,7 +266,7 @@ async def result_of(log: Log) -> Result:
     ]
     changes = [await _said(log, CHANGES, number) for number in range(log.partitions)]
     letters = [await _said(log, DEAD_LETTERS, number) for number in range(log.partitions)]
-    views = sorted([view async for view in services_of(log)], key=lambda view: view.service)
+    views = sorted([view async for view, _ in services_of(log)], key=lambda view: view.service)
     return Result(changes, letters, [json_line(plain(view)) for view in views], rest)
 
 
