@@ -34,6 +34,7 @@ from stream.core.services import PAGE_ROWS
 from stream.core.storing import PLANS, plans_of
 from stream.core.tracker import Tracker
 from stream.ports import MAX_RECORD_BYTES, STATE, Log, Message, Record
+from stream.runtime.deadlines import answering
 
 META = b"meta"
 OUT = b"out/"
@@ -148,11 +149,12 @@ def restore(
 
 
 async def check_partitions(log: Log) -> None:
-    """Raises Misconfigured if the state was made for a log of more or fewer partitions.
+    """Raises Misconfigured if the state was made for a log of more or fewer partitions, Unavailable.
 
     For every process, before anything else: who serves new partitions only would find no state there, and begin.
     """
-    snapshot = await log.snapshot(STATE, 0)
+    async with answering():
+        snapshot = await log.snapshot(STATE, 0)
     with _named(0):
         if META in snapshot:
             _check_count(meta_of(snapshot[META]), 0, log.partitions)

@@ -6,7 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from stream.core.errors import Unavailable
 from stream.ports import Lease, Log, Role
+
+ANSWER_S = 60.0
+"""For a call on the log that somebody waits for."""
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[None]:
+    """Raises Unavailable when the log does not answer."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            yield
+    except TimeoutError as error:
+        raise Unavailable(f"the log has not answered within {ANSWER_S:g} s") from error
 
 
 @asynccontextmanager

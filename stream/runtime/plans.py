@@ -6,25 +6,21 @@ same for everybody.  A broadcast that was cut short leaves partitions at differe
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import structlog
 
 from stream import wire
-from stream.core.errors import Unavailable
 from stream.core.mapping import FieldMapping
 from stream.core.model import Plans
 from stream.core.plan import Plan
 from stream.ports import DELTAS, Log, Message
 from stream.runtime.checkpoint import load_plans
+from stream.runtime.deadlines import answering
 
 log_ = structlog.get_logger()
-
-DEADLINE_S = 60.0
-"""For each call on the log."""
 
 
 class InForce(NamedTuple):
@@ -86,14 +82,14 @@ async def apply(log: Log, plans: Mapping[str, Plan], mappings: Mapping[str, Fiel
         return newest
     message = Message(*wire.encode_plans(newest + 1, plans, mappings))
     for partition in range(log.partitions):
-        async with _answering():
+        async with answering():
             await log.append(DELTAS, partition, [message])
     return newest + 1
 
 
 async def _newest(log: Log, partition: int) -> InForce:
     """What the tracker's state has, or a newer record that it has not read yet."""
-    async with _answering():
+    async with answering():
         offset, version, plans, mappings = await load_plans(log, partition)
         first, end = await log.bounds(DELTAS, partition)
     newest = InForce(version, plans, mappings)
@@ -101,20 +97,10 @@ async def _newest(log: Log, partition: int) -> InForce:
     offset = max(offset, first)  # what is no longer kept tells nobody anything
     async with aclosing(log.read(DELTAS, partition, offset, wait_s=1.0)) as fetches:
         while offset < end:
-            async with _answering():
+            async with answering():
                 records, offset = await anext(fetches)
             candidates = [record for record in records if record.value is not None and b'"plans"' in record.value]
             for event in decoder.decode(candidates):
                 if isinstance(event, Plans) and event.version > newest.version:
                     newest = InForce(event.version, event.plans, event.mappings)
     return newest
-
-
-@asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
-    """Raises Unavailable when the log does not answer."""
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            yield
-    except TimeoutError as error:
-        raise Unavailable(f"the log has not answered within {DEADLINE_S:g} s") from error

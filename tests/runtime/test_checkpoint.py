@@ -13,7 +13,7 @@ import pytest
 from stream.adapters.clock import WarpClock, run_warped
 from stream.adapters.memory import MemoryLog
 from stream.bootstrap import Parts, work_together
-from stream.core.errors import Corrupt, Misconfigured
+from stream.core.errors import Corrupt, Misconfigured, Unavailable
 from stream.core.storing import plans_page
 from stream.metrics import Metrics
 from stream.ports import DELTAS, MAX_RECORD_BYTES, STATE, Message, Role
@@ -23,7 +23,7 @@ from stream.wire import decode_page, encode_page
 from tests.config.texts import config, platform
 from tests.runtime.history import HOURLY, START_MS, Append, history, record, registration, totals
 from tests.runtime.lives import SETTINGS, Ran, Unseen, audit, latest, lives, restored
-from tests.runtime.watched import Torn
+from tests.runtime.watched import Torn, Trouble, WatchedLog
 
 Snapshot = dict[bytes, bytes]
 
@@ -245,6 +245,20 @@ def test_no_role_begins_on_another_number_of_partitions(role: Role) -> None:
         parts = Parts(config=config(platform()), log=log, clock=clock, metrics=Metrics(clock))
         with pytest.raises(Misconfigured, match="made for 2 partitions"):
             await work_together(parts, asyncio.Event(), [role])
+
+    run_warped(main, start_ms=START_MS)
+
+
+@pytest.mark.parametrize("role", ["tracker", "collector", "enforcer"])
+def test_no_role_waits_for_ever_to_begin(role: Role) -> None:
+    """A log that does not answer is unavailable soon, also when all that is asked is whether it is the right one."""
+
+    async def main(clock: WarpClock) -> None:
+        log = WatchedLog(MemoryLog(clock), Trouble("unanswered", 0))
+        parts = Parts(config=config(platform()), log=log, clock=clock, metrics=Metrics(clock))
+        async with asyncio.timeout(120):
+            with pytest.raises(Unavailable, match="has not answered within 60 s"):
+                await work_together(parts, asyncio.Event(), [role])
 
     run_warped(main, start_ms=START_MS)
 
