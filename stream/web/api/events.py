@@ -1,0 +1,108 @@
+"""What changes, told as it happens: server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, HTTPException, Query, Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from stream.metrics.web import WebMetrics
+from stream.replica.model import News
+from stream.replica.replica import Replica
+from stream.web.access import Access
+from stream.web.api.answers import errors
+from stream.wire.fields import MAX_ID_CHARACTERS
+
+MOST_CLIENTS = 500
+MOST_NAMED = 100
+"""Services in one event; of more of them any may have changed."""
+HEARTBEAT_S = 15.0
+SEND_S = 30.0
+"""Whoever does not take an event for so long is let go."""
+AGAIN_MS = 3000
+"""When a browser asks again after a connection ended."""
+
+
+class Events:
+    """Live connections.  A slow one gets fewer events and not late ones: news that nobody took are put together."""
+
+    def __init__(self, replica: Replica, access: Access, metrics: WebMetrics, *, most: int = MOST_CLIENTS) -> None:
+        self._replica = replica
+        self._access = access
+        self._metrics = metrics
+        self._most = most
+        self._clients = 0
+
+    async def events(
+        self,
+        request: Request,
+        service: Annotated[
+            str | None, Query(max_length=MAX_ID_CHARACTERS, description="only what is, or may be, about this one")
+        ] = None,
+    ) -> EventSourceResponse:
+        """Server-sent events: `state`, `entry` or `letter` says that something of the kind has changed, and its data
+        `{"services": [...], "version": n}` of which services; null: of any.  Ask anew for what you show.
+
+        The first event, `hello`, comes at once.
+        """
+        if self._clients >= self._most:
+            raise HTTPException(503, f"there are {self._most} live connections; try again later", {"Retry-After": "30"})
+        told = self._told(lambda: self._access.principal(request) is not None, service)
+        return EventSourceResponse(told, ping=24 * 3600, send_timeout=SEND_S, headers={"X-Accel-Buffering": "no"})
+
+    async def _told(self, may_go_on: Callable[[], bool], service: str | None) -> AsyncGenerator[ServerSentEvent, None]:
+        self._clients += 1
+        try:
+            with self._metrics.live():
+                async with aclosing(with_heartbeats(self._replica.news(), HEARTBEAT_S)) as news:
+                    await anext(news)
+                    yield self._event("hello", None)
+                    async for one in news:
+                        if not may_go_on():  # a token that was revoked ends what it began
+                            return
+                        if one is None:
+                            yield ServerSentEvent(comment="alive")
+                        elif service is None or one.services is None or service in one.services:
+                            yield self._event(one.kind, one.services)
+        finally:
+            self._clients -= 1
+
+    def _event(self, kind: str, services: frozenset[str] | None) -> ServerSentEvent:
+        named = sorted(services) if services is not None and len(services) <= MOST_NAMED else None
+        data = orjson.dumps({"services": named, "version": self._replica.version}).decode()
+        return ServerSentEvent(data, event=kind, retry=AGAIN_MS)
+
+
+async def with_heartbeats(news: AsyncIterator[News], every_s: float) -> AsyncGenerator[News | None, None]:
+    """The news; None at once, when they are listened to, and whenever there were none for so long."""
+    coming = asyncio.ensure_future(anext(news))
+    try:
+        await asyncio.sleep(0)  # from here on nothing is missed
+        yield None
+        while True:
+            done, _ = await asyncio.wait({coming}, timeout=every_s)
+            if not done:
+                yield None
+                continue
+            one, coming = coming.result(), asyncio.ensure_future(anext(news))
+            yield one
+    finally:
+        coming.cancel()
+        await asyncio.wait({coming})
+
+
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "events for as long as somebody listens", "content": {"text/event-stream": {}}}
+}
+
+
+def events_router(replica: Replica, access: Access, metrics: WebMetrics) -> APIRouter:
+    router = APIRouter(tags=["events"], responses=errors(401, 403, 422, 429, 503) | STREAM)
+    events = Events(replica, access, metrics)
+    router.add_api_route("/events", events.events, methods=["GET"], response_class=EventSourceResponse)
+    return router

@@ -1,0 +1,222 @@
+"""What operators do: records in the log, by the name of their token, answered when they are counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Annotated, Any, Literal, TypeAlias
+
+from fastapi import APIRouter, Body, HTTPException, Path, Response
+from pydantic import ConfigDict, Field
+
+from stream.config.units import DURATION
+from stream.core.errors import Misconfigured, Rejected
+from stream.core.model import MAX_BYTES
+from stream.ports import Clock
+from stream.replica.replica import Replica
+from stream.runtime.operating import Operating, Wish
+from stream.web.access import Operator
+from stream.web.api.answers import Document, Instant, Service, errors, no_service
+from stream.web.api.installation import PlatformDocument, platform_document
+from stream.web.api.services import ServiceDocument, service_document
+from stream.web.customer import make_link
+from stream.web.settings import WebSettings
+from stream.wire.fields import CONTROL, MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS
+
+COUNTED_WITHIN_S = 10.0
+SHOWN_WITHIN_S = 5.0
+MOST_DAYS = 3660
+DAY_MS = DURATION.units["d"]
+PRINTABLE = rf"^[^{CONTROL}]+$"
+
+Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=PRINTABLE)]
+
+
+class Sent(Document):
+    """What a body consists of: nothing but its fields, each of its own type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Adjusted(Sent):
+    service: str = Field(
+        min_length=1, max_length=MAX_ID_CHARACTERS, description="`<platform>/<id>`", examples=["vm1/101"]
+    )
+    why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="kept with it, and shown in the history")
+    id: Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=PRINTABLE)] | None = Field(
+        None, description="whoever repeats it gives the same id, and it is done once; null: a new one"
+    )
+
+
+class Credited(Adjusted):
+    """Raise a quota for once."""
+
+    kind: Literal["credit"]
+    plan: Name | None = Field(None, description="of this plan alone; null: all plans of the service")
+    bytes: int = Field(ge=1, le=MAX_BYTES, description="by so much")
+
+
+class Exempted(Adjusted):
+    """Give the original speed back for a while."""
+
+    kind: Literal["exempt"]
+    plan: Name | None = Field(None, description="of this plan alone; null: all plans of the service")
+    until: Instant = Field(description="ms since 1970 (UTC)")
+
+
+class Pinned(Adjusted):
+    """Hold a plan in one profile."""
+
+    kind: Literal["pin"]
+    plan: Name = Field(description="of which plan")
+    profile: Name = Field(description="one of its profiles")
+    until: Instant | None = Field(None, description="ms since 1970 (UTC); null: until it is unpinned")
+
+
+class Unpinned(Adjusted):
+    """Let a pinned plan move again."""
+
+    kind: Literal["unpin"]
+    plan: Name | None = Field(None, description="of this plan alone; null: all plans of the service")
+
+
+class Reset(Adjusted):
+    """Empty the window and go back to the first profile."""
+
+    kind: Literal["reset"]
+    plan: Name | None = Field(None, description="of this plan alone; null: all plans of the service")
+
+
+Adjustment: TypeAlias = Annotated[
+    Credited | Exempted | Pinned | Unpinned | Reset, Body(discriminator="kind", description="what is to be done")
+]
+
+
+class AdjustedDocument(Document):
+    id: str = Field(description="of what was done; who repeats it with this id does it once")
+    counted: bool = Field(description="false: it is in the log, and will be counted when a tracker runs")
+    repeated: bool = Field(description="one with that id was counted before, and this one did nothing")
+    service: ServiceDocument = Field(description="as it is shown now; not yet counted, not yet changed")
+
+
+class Allowed(Sent):
+    for_ms: int = Field(3_600_000, ge=1, le=DURATION.most, description="the brake lets everything pass for so long, ms")
+    why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="kept with it")
+
+
+class Released(Sent):
+    why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="kept with it")
+
+
+class SwitchedDocument(Document):
+    counted: bool = Field(description="false: it is in the log, and takes effect when an enforcer runs")
+    platform: PlatformDocument = Field(description="as it is shown now")
+
+
+class Linked(Sent):
+    days: int = Field(30, ge=1, le=MOST_DAYS, description="the link is valid for so long")
+
+
+class LinkDocument(Document):
+    url: str = Field(description="whoever has it sees this service, and nothing else")
+    expires: Instant = Field(description="ms since 1970 (UTC)")
+
+
+ACCEPTED: dict[int | str, dict[str, Any]] = {202: {"description": "it is in the log, and not counted yet"}}
+
+
+class Verbs:
+    def __init__(self, replica: Replica, operating: Operating, settings: WebSettings, clock: Clock) -> None:
+        self._replica = replica
+        self._operating = operating
+        self._settings = settings
+        self._clock = clock
+
+    async def adjust(self, wanted: Adjustment, who: Operator, response: Response) -> AdjustedDocument:
+        """Credit, exempt, pin, unpin or reset a service.
+
+        200: it is counted, and what is shown has it.  202: it is in the log; repeat it with the same id to wait on.
+        """
+        if self._replica.service(wanted.service) is None:
+            raise no_service()
+        wish = Wish(**wanted.model_dump())
+        try:
+            outcome = await self._operating.adjust(wish, by=who.name, wait_s=COUNTED_WITHIN_S)
+        except Misconfigured as error:
+            raise HTTPException(422, str(error)) from error
+        except Rejected as error:
+            raise HTTPException(409, str(error)) from error
+        if outcome.counted:
+            await until(self._replica, lambda: self._replica.shows(outcome.partition, outcome.offset))
+        else:
+            response.status_code = 202
+        status = self._replica.service(wanted.service)
+        if status is None:
+            raise no_service()
+        return AdjustedDocument(
+            id=outcome.id, counted=outcome.counted, repeated=outcome.repeated, service=service_document(status)
+        )
+
+    async def allow(self, name: PlatformName, who: Operator, response: Response, wanted: Allowed) -> SwitchedDocument:
+        """Let a platform's services be slowed, however many, for a while; also ends a release."""
+        self._known(name)
+        end = await self._operating.allow(name, for_ms=wanted.for_ms, by=who.name, why=wanted.why)
+        return await self._switched(name, response, lambda it: it.allowed_until >= end and not it.released)
+
+    async def release(
+        self, name: PlatformName, who: Operator, response: Response, wanted: Released
+    ) -> SwitchedDocument:
+        """Give all services of a platform their original speed back and stop enforcing there, until `allow`."""
+        self._known(name)
+        await self._operating.release(name, by=who.name, why=wanted.why)
+        return await self._switched(name, response, lambda it: it.released)
+
+    def _known(self, name: str) -> PlatformDocument:
+        found = next((one for one in self._replica.platforms() if one.name == name), None)
+        if found is None:
+            raise HTTPException(404, "there is no such platform; `/api/v1/platforms` names them")
+        return platform_document(found)
+
+    async def _switched(
+        self, name: str, response: Response, is_so: Callable[[PlatformDocument], bool]
+    ) -> SwitchedDocument:
+        counted = await until(self._replica, lambda: is_so(self._known(name)))
+        if not counted:
+            response.status_code = 202
+        return SwitchedDocument(counted=counted, platform=self._known(name))
+
+    async def link(self, service: Service, who: Operator, wanted: Linked) -> LinkDocument:
+        """Make a link with which a customer sees this service."""
+        if self._replica.service(service) is None:
+            raise no_service()
+        expires = self._clock.now() + wanted.days * DAY_MS
+        try:
+            url = make_link(self._settings, service, expires=expires)
+        except Misconfigured as error:
+            raise HTTPException(409, str(error)) from error
+        return LinkDocument(url=url, expires=expires)
+
+
+PlatformName = Annotated[str, Path(min_length=1, max_length=MAX_NAME_CHARACTERS, description="a platform's name")]
+
+
+def verbs_router(replica: Replica, operating: Operating, settings: WebSettings, clock: Clock) -> APIRouter:
+    router = APIRouter(tags=["verbs"], responses=errors(401, 403, 404, 409, 413, 422, 429, 503))
+    verbs = Verbs(replica, operating, settings, clock)
+    router.add_api_route("/adjustments", verbs.adjust, methods=["POST"], responses=ACCEPTED)
+    router.add_api_route("/platforms/{name}/allow", verbs.allow, methods=["POST"], responses=ACCEPTED)
+    router.add_api_route("/platforms/{name}/release", verbs.release, methods=["POST"], responses=ACCEPTED)
+    router.add_api_route("/link/{service:path}", verbs.link, methods=["POST"])
+    return router
+
+
+async def until(replica: Replica, is_so: Callable[[], bool], within_s: float = SHOWN_WITHIN_S) -> bool:
+    """Whether it became so within that time, as far as the replica shows it."""
+    try:
+        async with asyncio.timeout(within_s), aclosing(replica.news()) as news:
+            while not is_so():
+                await anext(news)
+    except TimeoutError:
+        return is_so()
+    return True
