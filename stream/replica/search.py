@@ -1,0 +1,97 @@
+"""Which services a query is about, in which order: over the columns, without looking at a page."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.speed import Speed
+from stream.replica.columns import Columns
+from stream.replica.model import Query
+from stream.replica.texts import Rows
+
+MOST_LIMIT = 1000
+FASTEST = 1 << 62
+"""Stands for `original` among speeds."""
+
+
+def search(columns: Columns, query: Query) -> tuple[list[int], int]:
+    """The rows that are asked for, in order, and how many there are in all."""
+    rows = _matching(columns, query)
+    chosen = _filters(columns, query)
+    if chosen is not None:
+        rows = rows[chosen[rows]]
+    offset, limit = max(0, query.offset), min(max(0, query.limit), MOST_LIMIT)
+    if query.sort != "service":
+        rows = rows[np.argsort(_keys(columns, query)[rows], kind="stable")]
+    if query.descending:
+        rows = rows[::-1]
+    return rows[offset : offset + limit].tolist(), len(rows)
+
+
+def _matching(columns: Columns, query: Query) -> Rows:
+    """In the order of ids."""
+    names, text = columns.names, query.text.strip()
+    begin, end = (0, len(names.order)) if query.platform is None else names.range(f"{query.platform}/")
+    if not text:
+        return names.order[begin:end]
+    found = [names.found(text, exact=query.exact)]
+    found += [names.found(f"{platform}/{text}", exact=query.exact) for platform in platforms(columns)]
+    for label, texts in columns.labels.items():
+        found.append(texts.found(text, exact=query.exact))
+        if label == "ip" and (address := _address(text)) not in ("", text):
+            found.append(texts.found(address, exact=True))
+    is_found = np.zeros(columns.room, np.bool_)
+    is_found[np.concatenate(found)] = True
+    order = names.order[begin:end]
+    return order[is_found[order]]
+
+
+def platforms(columns: Columns) -> list[str]:
+    """What ids begin with, up to the first slash."""
+    found, place, order = [], 0, columns.names.order
+    while place < len(order):
+        platform = columns.names.text(int(order[place])).partition("/")[0]
+        found.append(platform)
+        place = max(place + 1, columns.names.range(f"{platform}/")[1])
+    return found
+
+
+def _address(text: str) -> str:
+    """An IP address as it is written in short; empty for what is none."""
+    try:
+        return ip_address(text).compressed
+    except ValueError:
+        return ""
+
+
+def _filters(columns: Columns, query: Query) -> NDArray[np.bool_] | None:
+    chosen: NDArray[np.bool_] | None = None
+    if query.plan is not None or query.profile is not None:
+        fits = [
+            any(query.plan in (None, plan) and query.profile in (None, profile) for plan, profile in shape)
+            for shape in columns.shapes.things
+        ]
+        chosen = np.array([*fits, False], np.bool_)[columns.shape]  # the last one is for -1: no service
+    if query.slowed:
+        chosen = columns.slowed if chosen is None else chosen & columns.slowed
+    return chosen
+
+
+def _keys(columns: Columns, query: Query) -> NDArray[np.generic]:
+    if query.sort == "usage":
+        return columns.usage
+    if query.sort == "changed":
+        return columns.changed
+    if query.sort == "counted_to":
+        return columns.counted_to
+    ranks = {speed: rank for rank, speed in enumerate(sorted(columns.speeds.things, key=by_speed))}
+    return np.array([*(ranks[speed] for speed in columns.speeds.things), -1], np.int32)[columns.speed]
+
+
+def by_speed(speed: Speed) -> tuple[int, int]:
+    """Slower ones are less: by the slower direction, then by the other one."""
+    in_, out = (FASTEST if each is None else each for each in speed)
+    return min(in_, out), max(in_, out)
