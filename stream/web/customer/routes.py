@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -13,6 +11,7 @@ from stream.core.errors import Misconfigured
 from stream.core.forecast import forecast
 from stream.ports import Clock
 from stream.replica.model import Status
+from stream.replica.replica import Replica
 from stream.web.access.clients import client_of
 from stream.web.customer.language import LANGUAGES, Calendar, Language, chosen, languages
 from stream.web.customer.links import service_of
@@ -20,9 +19,6 @@ from stream.web.customer.page import MOST_LINES, page_of, zone_of
 from stream.web.headers import policy
 from stream.web.rendering import environment
 from stream.web.settings import WebSettings
-
-if TYPE_CHECKING:
-    from stream.replica.replica import Replica
 
 log = structlog.get_logger()
 
