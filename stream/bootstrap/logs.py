@@ -68,11 +68,12 @@ async def _open_sqlite(config: Config, clock: Clock, *, exclusive: bool) -> Sqli
     assert path is not None
     partitions = None if path.exists() else config.partitions  # an existing log keeps its own
     return await SqliteLog.open(
-        path, clock=clock, exclusive=exclusive, partitions=partitions, retention_ms=_retention_ms(config)
+        path, clock=clock, exclusive=exclusive, partitions=partitions, retention_ms=retention_ms(config)
     )
 
 
-def _retention_ms(config: Config) -> dict[str, int]:
+def retention_ms(config: Config) -> dict[str, int]:
+    """By topic."""
     kept = config.retention
     return {DELTAS: kept.deltas, CHANGES: kept.changes, DEAD_LETTERS: kept.dead_letters}
 
@@ -113,5 +114,5 @@ def kafka_settings(config: Config) -> KafkaSettings:
         partitions=config.partitions,
         replication=kafka.replication,
         min_insync_replicas=kafka.min_insync_replicas,
-        retention_ms=_retention_ms(config),
+        retention_ms=retention_ms(config),
     )

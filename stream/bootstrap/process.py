@@ -6,8 +6,8 @@ import asyncio
 import gc
 import resource
 import signal
-from collections.abc import Collection
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 import structlog
@@ -15,13 +15,16 @@ import structlog
 from stream.adapters import systemd
 from stream.adapters.clock import SystemClock
 from stream.adapters.sqlite import SqliteLog
-from stream.bootstrap.logs import own_log
+from stream.bootstrap.logs import open_log, own_log
 from stream.bootstrap.parts import Parts, client_secret, make_platform
 from stream.bootstrap.roles import ALL_ROLES, drain, work_together
+from stream.bootstrap.web import shown, web_section
 from stream.config.model import Config
+from stream.config.web import PORT
 from stream.core.errors import Misconfigured
 from stream.metrics import Metrics
 from stream.ports import Role
+from stream.replica import Replica
 from stream.runtime import lag
 from stream.web.health import health_app
 from stream.web.serving import serving
@@ -50,11 +53,44 @@ async def run(
             return
         if set(roles) != {"tracker"}:
             await _bring_platforms(parts, stack)
-        if config.listen is not None:
-            app = health_app(metrics, lambda: _problems(metrics, roles), partial(lag.look, log, metrics.tracker))
-            url = await stack.enter_async_context(serving(app, config.listen.host, config.listen.port))
-            log_.info("listening", url=url)
+        await stack.enter_async_context(_measured(parts, lambda: _problems(metrics, roles)))
+        if set(roles) == set(ALL_ROLES):
+            await stack.enter_async_context(shown(parts))
         await _run(parts, roles)
+
+
+async def serve(config: Config) -> None:
+    """The API and the pages in this process, beside whatever else works on the log, until SIGTERM or SIGINT."""
+    if web_section(config).listen is None:
+        raise Misconfigured(f"{config.file}: under web, listen is off; write `listen: 127.0.0.1:{PORT}`, or use --web")
+    _use_all_files()
+    collect_rarely()
+    clock = SystemClock()
+    metrics = Metrics(clock)
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(open_log(config))
+        parts = Parts(config=config, log=log, clock=clock, metrics=metrics)
+        replica = await stack.enter_async_context(shown(parts))
+        assert replica is not None, "the configuration says where"
+        await stack.enter_async_context(_measured(parts, lambda: _unread(replica)))
+        stop = asyncio.Event()
+        with _signals(stop):
+            async with _telling(parts, replica.caught_up):
+                await stop.wait()
+    log_.info("stopped")
+
+
+@asynccontextmanager
+async def _measured(parts: Parts, problems: Callable[[], Mapping[str, str]]) -> AsyncIterator[None]:
+    """Metrics and health, where the configuration says."""
+    listen, metrics = parts.config.listen, parts.metrics
+    if listen is None:
+        yield
+        return
+    app = health_app(metrics, problems, partial(lag.look, parts.log, metrics.tracker))
+    async with serving(app, *listen) as url:
+        log_.info("listening", url=url)
+        yield
 
 
 def _use_all_files() -> None:
@@ -100,24 +136,42 @@ def _problems(metrics: Metrics, roles: Collection[Role]) -> dict[str, str]:
     return metrics.tracker.problems(UNREADY_AFTER_S) if "tracker" in roles else {}
 
 
+def _unread(replica: Replica) -> dict[str, str]:
+    known = replica.freshness()
+    if known.as_of is not None:
+        return {}
+    return {"replica": f"read to its end so far: {known.restored} of {known.partitions} partitions"}
+
+
 async def _run(parts: Parts, roles: Collection[Role]) -> None:
-    """The roles, and what the operating system wants to hear of them."""
+    """The roles, and what the operating system wants to hear of them.  A tracker is ready when every partition that is
+    assigned to it is restored."""
     stop = asyncio.Event()
+
+    async def ready() -> None:
+        if "tracker" in roles:
+            await parts.metrics.tracker.all_restored()
+
     with _signals(stop):
-        telling = [asyncio.create_task(_announce(parts, roles)), asyncio.create_task(_feed_watchdog())]
-        try:
+        async with _telling(parts, ready):
             await work_together(parts, stop, roles)
-        finally:
-            systemd.notify("STOPPING=1")
-            for task in telling:
-                task.cancel()
     log_.info("stopped")
 
 
-async def _announce(parts: Parts, roles: Collection[Role]) -> None:
-    """Say that it is ready; a tracker is when every partition that is assigned to it is restored."""
-    if "tracker" in roles:
-        await parts.metrics.tracker.all_restored()
+@asynccontextmanager
+async def _telling(parts: Parts, ready: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Tell the operating system when it is ready, that it lives, and when it ends."""
+    telling = [asyncio.create_task(_announce(parts, ready)), asyncio.create_task(_feed_watchdog())]
+    try:
+        yield
+    finally:
+        systemd.notify("STOPPING=1")
+        for task in telling:
+            task.cancel()
+
+
+async def _announce(parts: Parts, ready: Callable[[], Awaitable[None]]) -> None:
+    await ready()
     systemd.notify("READY=1")
     shadow = parts.config.shadow
     log_.info("started", platforms=list(parts.platforms), partitions=parts.log.partitions, shadow=shadow)

@@ -28,6 +28,7 @@ COMMANDS = {
     "collect": Place("running", "collect", "Read traffic from the platforms, on Kafka."),
     "track": Place("running", "track", "Count traffic and decide, on Kafka."),
     "enforce": Place("running", "enforce", "Set on the platforms what was decided, on Kafka."),
+    "serve": Place("running", "serve", "Show it in a browser, and steer it."),
     "demo": Place("running", "demo", "Watch it work, faster than time, with an audit."),
     "init": Place("setup", "init", "Write a commented configuration to begin with."),
     "check": Place("setup", "check", "Find every mistake in the configuration."),

@@ -11,7 +11,6 @@ from stream.adapters.clock import SystemClock
 from stream.cli.base import Command, examples, json_option, pass_config, print_json, run
 from stream.cli.reading import instant_text, known_of
 from stream.cli.text import printable
-from stream.cli.tokens import section
 from stream.config.model import Config
 
 DAY_MS: Final = 86_400_000
@@ -33,7 +32,7 @@ def link(config: Config, service_id: str, *, days: int, as_json: bool) -> None:
 
     run(_known(config, service_id))
     expires = SystemClock().now() + days * DAY_MS
-    made = make_link(bootstrap.web_settings(config, section(config)), service_id, expires=expires)
+    made = make_link(bootstrap.web_settings(config, bootstrap.web_section(config)), service_id, expires=expires)
     if as_json:
         print_json({"service": service_id, "link": made, "expires": expires})
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -12,6 +12,7 @@ from stream import bootstrap
 from stream.cli.base import Command, Invocation, examples, pass_config, pass_invocation, run
 from stream.cli.logs import configure_logs
 from stream.config import fields
+from stream.config.fields import Address
 from stream.config.model import Config
 from stream.config.units import Wrong
 from stream.ports import Role
@@ -30,6 +31,26 @@ def _listen(_: click.Context, __: click.Parameter, value: str | None) -> dict[st
 listen_option = click.option(
     "--listen", "replaced", callback=_listen, metavar="HOST:PORT|off",
     help="Where metrics and health are served: another one for each process of a machine.  [default: as configured]",
+)  # fmt: skip
+
+
+class Elsewhere(NamedTuple):
+    """Where an option puts the web; None: nowhere."""
+
+    listen: Address | None
+
+
+def _web(_: click.Context, __: click.Parameter, value: str | None) -> Elsewhere | None:
+    """None: it stays where the configuration says."""
+    try:
+        return None if value is None else Elsewhere(fields.listen(value))
+    except Wrong as wrong:
+        raise click.BadParameter(str(wrong)) from wrong
+
+
+web_option = click.option(
+    "--web", callback=_web, metavar="HOST:PORT|off",
+    help="Where pages and API are served, with the settings of `web`.  [default: as configured]",
 )  # fmt: skip
 drain_option = click.option(
     "--drain",
@@ -55,15 +76,19 @@ accept_loss_option = click.option(
 @drain_option
 @accept_loss_option
 @listen_option
+@web_option
 @pass_config
-def run_command(config: Config, *, drain: bool, accept_loss: bool, replaced: dict[str, Any]) -> None:
+def run_command(
+    config: Config, *, drain: bool, accept_loss: bool, replaced: dict[str, Any], web: Elsewhere | None
+) -> None:
     """Count traffic, decide, and set speeds.
 
     One process does everything until SIGTERM or Ctrl-C; with --drain platforms are left alone.  Kill it at any time: it
-    goes on where it was.  With `shadow: true` in the configuration nothing is changed on a platform.  On Kafka several
-    of them share the work, beside any number of `collect`, `track` and `enforce`.
+    goes on where it was.  With `shadow: true` in the configuration nothing is changed on a platform; with a section
+    `web` it serves pages and API as well.  On Kafka several of them share the work, beside any number of `collect`,
+    `track`, `enforce` and `serve`.
     """
-    _serve(config, bootstrap.ALL_ROLES, replaced, drained=drain, accept_loss=accept_loss)
+    _serve(_with_web(config, web), bootstrap.ALL_ROLES, replaced, drained=drain, accept_loss=accept_loss)
 
 
 @click.command(
@@ -108,6 +133,33 @@ def enforce(config: Config, *, replaced: dict[str, Any]) -> None:
     Any number of processes share the services.  With `shadow: true` in the configuration nothing is changed.
     """
     _serve(config, ["enforcer"], replaced)
+
+
+@click.command(
+    "serve",
+    cls=Command,
+    epilog=examples("quota-stream serve", "quota-stream serve --web 127.0.0.1:8481 --listen off"),
+)
+@listen_option
+@web_option
+@pass_config
+def serve(config: Config, *, replaced: dict[str, Any], web: Elsewhere | None) -> None:
+    """Show it in a browser, and steer it.
+
+    Pages and API, beside whatever works on the log: on Kafka, or on the file of a running `run`, which serves them by
+    itself (or not, with `run --web off`).  It reads what trackers and enforcers made durable, and keeps a history of
+    its own that can be deleted at any time.
+    """
+    run(bootstrap.serve(_with_web(config, web).model_copy(update=replaced)))
+
+
+def _with_web(config: Config, elsewhere: Elsewhere | None) -> Config:
+    """Raises Misconfigured when there is no web to put elsewhere."""
+    if elsewhere is None or (elsewhere.listen is None and config.web is None):
+        return config
+    return config.model_copy(
+        update={"web": bootstrap.web_section(config).model_copy(update={"listen": elsewhere.listen})}
+    )
 
 
 def _serve(config: Config, roles: Collection[Role], replaced: dict[str, Any], **how: bool) -> None:

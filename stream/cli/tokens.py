@@ -7,12 +7,11 @@ from typing import cast
 import click
 
 from stream.adapters.clock import SystemClock
+from stream.bootstrap import web_section
 from stream.cli.base import Group, examples, json_option, pass_config, print_json, print_table
 from stream.cli.reading import instant_text
 from stream.cli.text import printable
 from stream.config.model import Config
-from stream.config.web import Web
-from stream.core.errors import Misconfigured
 from stream.web.access.principal import ROLES, Role
 from stream.web.access.tokens import TokensFile
 
@@ -67,11 +66,4 @@ def revoke(config: Config, name: str) -> None:
 
 
 def _file(config: Config) -> TokensFile:
-    return TokensFile(section(config).tokens_file)
-
-
-def section(config: Config) -> Web:
-    """Raises Misconfigured if there is none."""
-    if config.web is None:
-        raise Misconfigured(f"{config.file}: there is no section `web`; write `web: {{}}` to have API and pages")
-    return config.web
+    return TokensFile(web_section(config).tokens_file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from stream.replica.model import News
 
@@ -28,7 +28,7 @@ class Gazette:
             else:
                 queue.put_nowait(news)
 
-    async def listen(self) -> AsyncIterator[News]:
+    async def listen(self) -> AsyncGenerator[News, None]:
         """For ever; what is told from the first `anext` on."""
         queue: asyncio.Queue[News] = asyncio.Queue(MOST_UNHEARD)
         self._listeners.add(queue)

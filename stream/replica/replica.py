@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 
 from stream import wire
@@ -168,7 +168,7 @@ class Replica:
         """Grows with whatever changes."""
         return self._gazette.version
 
-    def news(self) -> AsyncIterator[News]:
+    def news(self) -> AsyncGenerator[News, None]:
         """What changes from the first `anext` on.  Close it with `aclose()`."""
         return self._gazette.listen()
 
