@@ -23,7 +23,7 @@ from stream.ports import Clock
 from stream.replica import Replica
 from stream.runtime.operating import Operating
 from stream.web.access import Access, access_router
-from stream.web.api import api_router
+from stream.web.api import api_routers
 from stream.web.api.answers import PREFIX, Error, Fresh, error_answer
 from stream.web.customer import customer_router
 from stream.web.headers import Headers
@@ -58,7 +58,8 @@ def web_app(
         redirect_slashes=False,
     )
     app.state.access = access
-    app.include_router(api_router(replica, operating, access, settings, clock=clock, metrics=metrics))
+    for router in api_routers(replica, operating, access, settings, clock=clock, metrics=metrics):
+        app.include_router(router)
     app.add_api_route(f"{PREFIX}/openapi.json", _described(app), include_in_schema=False)
     app.include_router(access_router(access, settings), include_in_schema=False)
     app.include_router(customer_router(replica, settings, clock=clock), include_in_schema=False)

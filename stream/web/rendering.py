@@ -17,6 +17,8 @@ from stream.core.speed import Speed
 TEMPLATES: Final = Path(__file__).parent / "templates"
 STATIC: Final = Path(__file__).parent / "static"
 
+_LAST_MS: Final = 253_402_300_799_000 - 2 * 86_400_000
+
 TimeKind: TypeAlias = Literal["full", "second", "minute", "clock", "day"]
 PATTERNS: Final[dict[TimeKind, str]] = {
     "full": "d MMM y, HH:mm:ss",
@@ -52,17 +54,26 @@ def environment(zone: tzinfo) -> Environment:
 
 def instant(at: int, kind: TimeKind = "minute", *, zone: tzinfo, locale: str = "en_GB") -> Markup:
     """A `<time>` that shows UTC to who points at it."""
-    moment = datetime.fromtimestamp(at / 1000, UTC)
     return Markup('<time datetime="{}" title="{} UTC" data-time="{}">{}</time>').format(
-        machine_instant(at), f"{moment:%Y-%m-%d %H:%M:%S}", kind, instant_text(at, kind, zone=zone, locale=locale)
+        machine_instant(at), utc_text(at), kind, instant_text(at, kind, zone=zone, locale=locale)
     )
 
 
 def machine_instant(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{utc_text(at).replace(' ', 'T')}Z"
+
+
+def utc_text(at: int) -> str:
+    return f"{datetime.fromtimestamp(_shown(at) / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _shown(at: int) -> int:
+    """The last days of the year 9999 are as good as those that calendars no longer reach."""
+    return min(at, _LAST_MS)
 
 
 def instant_text(at: int, kind: TimeKind = "minute", *, zone: tzinfo, locale: str = "en_GB") -> str:
+    at = _shown(at)
     return str(format_datetime(datetime.fromtimestamp(at / 1000, zone), PATTERNS[kind], locale=locale))
 
 

@@ -100,6 +100,20 @@ def no_service() -> HTTPException:
     return HTTPException(404, "there is no such service; look for it with `/api/v1/services?text=...`")
 
 
+class Read:
+    """A route's dependency: until everything was read once, nobody is told half of it."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    async def __call__(self) -> None:
+        """Raises HTTPException 503."""
+        known = self._replica.freshness()
+        if known.as_of is None:
+            detail = f"the log is being read, {known.restored} of {known.partitions} partitions so far; repeat it soon"
+            raise HTTPException(503, detail, {"Retry-After": "2"})
+
+
 class Tags:
     """ETags: what an answer is made of changes no more often than the replica's version.
 
@@ -110,7 +124,7 @@ class Tags:
         self._replica = replica
         self._life = secrets.token_hex(4)
 
-    def __call__(self, request: Request, response: Response) -> None:
+    async def __call__(self, request: Request, response: Response) -> None:
         """A route's dependency.  Raises HTTPException 304 for whoever has that answer already."""
         tag = f'W/"{self._life}-{self._replica.version}"'
         headers = {"ETag": tag, "Cache-Control": "private, no-cache"}

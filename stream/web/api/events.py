@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request, params
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from stream.metrics.web import WebMetrics
 from stream.replica.model import News
 from stream.replica.replica import Replica
 from stream.web.access import Access
-from stream.web.api.answers import errors
+from stream.web.api.answers import PREFIX, errors
 from stream.wire.fields import MAX_ID_CHARACTERS
 
 MOST_CLIENTS = 500
@@ -101,8 +101,10 @@ STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-def events_router(replica: Replica, access: Access, metrics: WebMetrics) -> APIRouter:
-    router = APIRouter(tags=["events"], responses=errors(401, 403, 422, 429, 503) | STREAM)
+def events_router(replica: Replica, access: Access, metrics: WebMetrics, first: Sequence[params.Depends]) -> APIRouter:
+    router = APIRouter(
+        prefix=PREFIX, tags=["events"], dependencies=first, responses=errors(401, 403, 422, 429, 503) | STREAM
+    )
     events = Events(replica, access, metrics)
     router.add_api_route("/events", events.events, methods=["GET"], response_class=EventSourceResponse)
     return router

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, params
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from stream.core.enforced import speed_from_json
 from stream.replica import model
 from stream.replica.replica import Replica
-from stream.web.api.answers import READING, TAGGED, Document, Instant, Service, Tags
+from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Service, Tags
 
 MOST_ENTRIES = 1000
 CSV_PAGE = 500
@@ -78,8 +78,8 @@ TABLE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def history_router(replica: Replica, tags: Tags) -> APIRouter:
-    router = APIRouter(tags=["history"], responses=READING)
+def history_router(replica: Replica, tags: Tags, first: Sequence[params.Depends]) -> APIRouter:
+    router = APIRouter(prefix=PREFIX, tags=["history"], dependencies=first, responses=READING)
 
     @router.get("/changes", dependencies=[Depends(tags)], responses=TAGGED)
     async def changes(before: Before = None, limit: Limit = 100, since: Since = None) -> EntriesDocument:
@@ -96,11 +96,11 @@ def history_router(replica: Replica, tags: Tags) -> APIRouter:
     @router.get(
         "/history.csv/{service:path}", dependencies=[Depends(tags)], responses=TAGGED | TABLE, response_class=Response
     )
-    async def history_csv(service: Service, since: Since = None) -> Response:
+    async def history_csv(service: Service, tagged: Response, since: Since = None) -> Response:
         """The history as CSV (RFC 4180), UTF-8, times in UTC.  A cell that a spreadsheet would take for a formula is
         preceded by an apostrophe."""
         name = "".join(c if c.isascii() and c.isalnum() else "-" for c in service)
-        headers = {"Content-Disposition": f'attachment; filename="history-{name}.csv"'}
+        headers = {**tagged.headers, "Content-Disposition": f'attachment; filename="history-{name}.csv"'}
         rows = _rows(replica, service, since)
         first = await anext(rows)  # before anything is said: what cannot be had is an error and not a torn table
         return StreamingResponse(_after(first, rows), headers=headers, media_type="text/csv")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query, params
 from pydantic import Field
 
 from stream.replica.model import PlatformStatus
 from stream.replica.replica import Replica
-from stream.web.api.answers import READING, TAGGED, Document, Instant, Tags
+from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Tags
 from stream.web.api.history import Before
 from stream.web.settings import WebSettings
 
@@ -133,8 +134,9 @@ def _end(since: int, until: int | None) -> int:
     return end
 
 
-def installation_router(replica: Replica, settings: WebSettings, tags: Tags) -> APIRouter:
-    router = APIRouter(tags=["installation"], responses=READING)
+def freshness_router(replica: Replica, first: Sequence[params.Depends]) -> APIRouter:
+    """Answers also while not everything was read yet."""
+    router = APIRouter(prefix=PREFIX, tags=["installation"], dependencies=first, responses=READING)
 
     @router.get("/freshness")
     async def freshness() -> FreshnessDocument:
@@ -147,6 +149,14 @@ def installation_router(replica: Replica, settings: WebSettings, tags: Tags) -> 
             partitions=known.partitions,
             behind_ms=known.behind_ms,
         )
+
+    return router
+
+
+def installation_router(
+    replica: Replica, settings: WebSettings, tags: Tags, first: Sequence[params.Depends]
+) -> APIRouter:
+    router = APIRouter(prefix=PREFIX, tags=["installation"], dependencies=first, responses=READING)
 
     @router.get("/population", dependencies=[Depends(tags)], responses=TAGGED)
     async def population(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, params
 from pydantic import Field
 
 from stream.core.coming import Coming, ComingKind, PlanForecast
@@ -16,6 +17,7 @@ from stream.replica import model
 from stream.replica.model import Row, Status
 from stream.replica.replica import Replica
 from stream.web.api.answers import (
+    PREFIX,
     READING,
     TAGGED,
     Document,
@@ -296,8 +298,8 @@ class Wanted(Document):
         return model.Query(**self.model_dump())
 
 
-def services_router(replica: Replica, tags: Tags) -> APIRouter:
-    router = APIRouter(tags=["services"], responses=READING)
+def services_router(replica: Replica, tags: Tags, first: Sequence[params.Depends]) -> APIRouter:
+    router = APIRouter(prefix=PREFIX, tags=["services"], dependencies=first, responses=READING)
 
     @router.get("/services", dependencies=[Depends(tags)], responses=TAGGED)
     async def services(wanted: Annotated[Wanted, Query()]) -> FoundDocument:

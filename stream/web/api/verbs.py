@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, TypeAlias
 
-from fastapi import APIRouter, Body, HTTPException, Path, Response
+from fastapi import APIRouter, Body, HTTPException, Path, Response, params
 from pydantic import ConfigDict, Field
 
 from stream.config.units import DURATION
@@ -17,7 +17,7 @@ from stream.ports import Clock
 from stream.replica.replica import Replica
 from stream.runtime.operating import Operating, Wish
 from stream.web.access import Operator
-from stream.web.api.answers import Document, Instant, Service, errors, no_service
+from stream.web.api.answers import PREFIX, Document, Instant, Service, errors, no_service
 from stream.web.api.installation import PlatformDocument, platform_document
 from stream.web.api.services import ServiceDocument, service_document
 from stream.web.customer import make_link
@@ -201,8 +201,11 @@ class Verbs:
 PlatformName = Annotated[str, Path(min_length=1, max_length=MAX_NAME_CHARACTERS, description="a platform's name")]
 
 
-def verbs_router(replica: Replica, operating: Operating, settings: WebSettings, clock: Clock) -> APIRouter:
-    router = APIRouter(tags=["verbs"], responses=errors(401, 403, 404, 409, 413, 422, 429, 503))
+def verbs_router(
+    replica: Replica, operating: Operating, settings: WebSettings, clock: Clock, first: Sequence[params.Depends]
+) -> APIRouter:
+    refusals = errors(401, 403, 404, 409, 413, 422, 429, 503)
+    router = APIRouter(prefix=PREFIX, tags=["verbs"], dependencies=first, responses=refusals)
     verbs = Verbs(replica, operating, settings, clock)
     router.add_api_route("/adjustments", verbs.adjust, methods=["POST"], responses=ACCEPTED)
     router.add_api_route("/platforms/{name}/allow", verbs.allow, methods=["POST"], responses=ACCEPTED)

@@ -49,20 +49,23 @@ class Line:
 
 
 def lines_of(entries: Iterable[Entry], plans: Mapping[str, Plan]) -> list[Line]:
-    """Newest first.  A receipt stands under its decision, and by itself if that is not among the entries."""
+    """In the order of `entries`.  A receipt stands under its decision, and by itself if that is not among the entries."""
     entries = list(entries)
-    lines = [(entry, _line(entry, plans)) for entry in entries if entry.kind != "enforcement"]
-    decided = {
-        (entry.service, entry.incarnation, entry.revision): line for entry, line in lines if entry.kind == "decision"
-    }
+    lines = {entry.id: _line(entry, plans) for entry in entries if entry.kind != "enforcement"}
+    decided = {_revision(entry): lines[entry.id] for entry in entries if entry.kind == "decision"}
+    shown = []
     for entry in entries:
-        if entry.kind == "enforcement":
-            line = decided.get((entry.service, entry.incarnation, entry.revision))
-            if line is None:
-                lines.append((entry, _receipt_line(entry)))
-            else:
-                line.receipts.insert(0, _receipt(entry))
-    return [line for _, line in sorted(lines, key=lambda pair: -pair[1].at)]
+        if entry.kind != "enforcement":
+            shown.append(lines[entry.id])
+        elif (line := decided.get(_revision(entry))) is not None:
+            line.receipts.insert(0, _receipt(entry))
+        else:
+            shown.append(_receipt_line(entry))
+    return shown
+
+
+def _revision(entry: Entry) -> tuple[str, int, int | None]:
+    return entry.service, entry.incarnation, entry.revision
 
 
 def _line(entry: Entry, plans: Mapping[str, Plan]) -> Line:

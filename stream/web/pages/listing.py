@@ -78,4 +78,5 @@ def paging(query: Query, found: Found) -> Paging:
 
 def service_address(service: str) -> str:
     """Of a service's page, whatever its id is made of."""
-    return f"/services/{quote(service, safe='/')}"
+    has_dots = any(part in ("", ".", "..") for part in service.split("/"))  # a browser would walk over these
+    return f"/services/{quote(service, safe='' if has_dots else '/')}"

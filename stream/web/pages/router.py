@@ -19,6 +19,7 @@ from stream.runtime.operating import Operating
 from stream.web.access import Access, Operator, Principal, Reader
 from stream.web.pages import details, forms, listing, words
 from stream.web.pages.band import band
+from stream.web.pages.foretold import foretold
 from stream.web.pages.lines import lines_of, since_when
 from stream.web.pages.overview import DAY_MS, populations
 from stream.web.pictures import EnglishLabels, usage_bar
@@ -131,6 +132,7 @@ class Pages:
             older=history.next,
             comparison=found and details.comparison_of(found.comparison),
             tone=found and found.enforcement and details.enforcement_tone(found.enforcement),
+            forecast=[] if found is None else foretold(found),
             refused=refused,
             given=await request.form() if refused else {},
         )

@@ -61,7 +61,7 @@ def because(decision: Mapping[str, Any], plan: Plan | None) -> str:
     """Why something was decided: what stands after "because", without a full stop."""
     usage, quota = decision["usage_bytes"], decision["quota_bytes"]
     used = share_of(usage, quota, plan) if usage is not None else ""
-    if decision.get("adjustment"):
+    if decision.get("adjustment") is not None:
         return _corrected(decision["adjustment"])
     return {
         "registered": "the service was registered",
@@ -81,17 +81,17 @@ def because(decision: Mapping[str, Any], plan: Plan | None) -> str:
 
 
 def _corrected(adjustment: Mapping[str, Any]) -> str:
-    who = adjustment.get("by") or "somebody"
     given = {
-        "credit": f"gave a credit of {size_text(adjustment['bytes'])}" if adjustment.get("bytes") else "gave a credit",
-        "exempt": "exempted it",
-        "pin": f"pinned it to {adjustment.get('profile')}",
-        "unpin": "removed the pin",
-        "reset": "reset it",
-    }.get(str(adjustment.get("kind")), "corrected it")
+        "credit": f"a credit of {size_text(adjustment['bytes'])} was given" if adjustment.get("bytes") else "credit",
+        "exempt": "it was exempted",
+        "pin": f"it was pinned to {adjustment.get('profile')}",
+        "unpin": "its pin was removed",
+        "reset": "it was reset",
+    }.get(str(adjustment.get("kind")), "it was corrected")
     plan = f" in {adjustment['plan']}" if adjustment.get("plan") else ""
+    by = f" by {adjustment['by']}" if adjustment.get("by") else ""
     why = f" ({adjustment['why']})" if adjustment.get("why") else ""
-    return f"{who} {given}{plan}{why}"
+    return f"{given}{plan}{by}{why}"
 
 
 def sentence(text: str) -> str:
