@@ -112,14 +112,16 @@ COMING: Final = {
 
 
 def coming_texts(calendar: Calendar, forecast: Forecast) -> Iterator[tuple[Markup, bool]]:
-    """Sentences, what is certain first, each with whether it is."""
+    """Sentences, what is certain first, each with whether it is.  An estimate that a certain move will come adds
+    nothing to it."""
     for coming in forecast.exact:
         if coming.kind in COMING:
             yield _exact(calendar, coming), True
+    certain = {(coming.plan, coming.at, coming.profile) for coming in forecast.exact}
     for coming in forecast.estimates:
-        speed = calendar.language.speed(coming.due)
-        pace = calendar.language.text("If you go on as now: {speed} {when}.", speed=speed, when=calendar.at(coming.at))
-        yield pace, False
+        if (coming.plan, coming.at, coming.profile) not in certain:
+            speed, when = calendar.language.speed(coming.due), calendar.at(coming.at)
+            yield calendar.language.text("If you go on as now: {speed} {when}.", speed=speed, when=when), False
 
 
 def _exact(calendar: Calendar, coming: Coming) -> Markup:
