@@ -304,8 +304,15 @@ async def test_within_the_allowance() -> None:
     """Full speed or its number, what is used of how much, and until when it was counted."""
     async with shop(registered("vm1/101", name="web-01"), used("vm1/101", 5, 250 << 20)) as here:
         page = await here.page("vm1/101")
-    for words in ("web-01", "100 Mbit/s", "You are within your allowance.",
-                  "250 MiB of 1,000 MiB used in the last hour", "750 MiB left", "Incoming and outgoing traffic count.", "Times are in Europe/Berlin"):  # fmt: skip
+    for words in (
+        "web-01",
+        "100 Mbit/s",
+        "You are within your allowance.",
+        "250 MiB of 1,000 MiB used in the last hour",
+        "750 MiB left",
+        "Incoming and outgoing traffic count.",
+        "Times are in Europe/Berlin",
+    ):
         assert words in page, (words, page)
 
 
