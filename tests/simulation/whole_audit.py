@@ -118,8 +118,6 @@ class Auditor:
                 continue
             if stale := self.books.stale_bytes(service, unknown_ms=UNKNOWN_POLLS * self._plot.poll_ms):
                 yield f"{name}: {stale} bytes were told when they were stale"
-            if (stale_bytes := (view.stale_in, view.stale_out)) != service.stale:
-                yield f"{name}: {stale_bytes} bytes are stale, the oracle has {service.stale}"
             accepted = view.accepted_in, view.accepted_out
             if accepted != service.accepted:
                 yield f"{name}: {accepted} bytes are accepted, the oracle has {service.accepted}"
