@@ -55,7 +55,7 @@ async def run(
             await _bring_platforms(parts, stack)
         await stack.enter_async_context(_measured(parts, lambda: _problems(metrics, roles)))
         if set(roles) == set(ALL_ROLES):
-            await stack.enter_async_context(shown(parts))
+            await stack.enter_async_context(shown(parts, beside=True))
         await _run(parts, roles)
 
 
@@ -70,7 +70,7 @@ async def serve(config: Config) -> None:
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(open_log(config))
         parts = Parts(config=config, log=log, clock=clock, metrics=metrics)
-        replica = await stack.enter_async_context(shown(parts))
+        replica = await stack.enter_async_context(shown(parts, beside=False))
         assert replica is not None, "the configuration says where"
         await stack.enter_async_context(_measured(parts, lambda: _unread(replica)))
         stop = asyncio.Event()
