@@ -70,12 +70,12 @@ async def serve(config: Config) -> None:
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(open_log(config))
         parts = Parts(config=config, log=log, clock=clock, metrics=metrics)
-        replica = await stack.enter_async_context(shown(parts, beside=False))
-        assert replica is not None, "the configuration says where"
-        await stack.enter_async_context(_measured(parts, lambda: _unread(replica)))
+        web = await stack.enter_async_context(shown(parts, beside=False))
+        assert web is not None, "the configuration says where"
+        await stack.enter_async_context(_measured(parts, lambda: _unread(web.replica)))
         stop = asyncio.Event()
         with _signals(stop):
-            async with _telling(parts, replica.caught_up):
+            async with _telling(parts, web.replica.caught_up):
                 await stop.wait()
     log_.info("stopped")
 

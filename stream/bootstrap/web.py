@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 
@@ -27,8 +28,13 @@ SLACK_MS = 600_000
 """What is so much later than it should be is a problem."""
 
 
+class Shown(NamedTuple):
+    replica: Replica
+    url: str
+
+
 @asynccontextmanager
-async def shown(parts: Parts, *, beside: bool) -> AsyncIterator[Replica | None]:
+async def shown(parts: Parts, *, beside: bool) -> AsyncIterator[Shown | None]:
     """A replica of the log that is followed, and served where the configuration says.  None: it says nowhere.
 
     `beside`: roles are at work in this process, which must not end because of what is wrong with the replica.
@@ -55,7 +61,7 @@ async def shown(parts: Parts, *, beside: bool) -> AsyncIterator[Replica | None]:
         try:
             async with serving(app, *web.listen, tls=tls, setting="listen: under web") as url:
                 log_.info("web.listening", url=url)
-                yield replica
+                yield Shown(replica, url)
         finally:
             stop.set()
 
