@@ -1,4 +1,4 @@
-"""A read model of one installation: what trackers, enforcers and collectors made durable, to be looked at."""
+"""A read model of one installation, filled from the log: what is shown to people, and judged."""
 
 from stream.replica.replica import Replica
 from stream.replica.settings import PlatformSettings, ReplicaSettings

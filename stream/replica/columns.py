@@ -144,7 +144,7 @@ class Columns:
         columns["slowed"][:] = False
         services = decoded.services
         for row, name in enumerate(decoded.names):
-            if name is None:
+            if not name:
                 continue
             tables = services.combinations[services.combination[row]]
             first_speeds = {table.plan.name: table.plan.profiles[0].speed for table in tables}
@@ -159,7 +159,7 @@ class Columns:
             columns["counted_to"][row] = facts.counted_to
             columns["incarnation"][row] = view.incarnation
             columns["revision"][row] = view.revision
-        return Staged(decoded.number, [name or "" for name in decoded.names], dict(services.labels), columns)
+        return Staged(decoded.number, decoded.names, dict(services.labels), columns)
 
     def apply(self, partition: int, staged: Sequence[Staged]) -> Changed:
         """Pages of a partition, instead of what they were."""

@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 
 from stream.core.errors import Corrupt, Truncated, Unavailable
-from stream.ports import Log, Record
+from stream.ports import Fetch, Log, Record
 from stream.runtime.worker import Backoff
 
 log_ = structlog.get_logger()
@@ -102,11 +102,17 @@ async def _read(log: Log, reader: Reader, progress: Progress, backoff: Backoff) 
     async with asyncio.timeout(DEADLINE_S):
         first, end = await log.bounds(reader.topic, reader.partition)
         offset = await reader.begin(first, end)
+    if offset >= end:  # nothing is there that a read would give
+        await _take(reader, progress, Fetch((), offset))
     async with aclosing(log.read(reader.topic, reader.partition, offset, wait_s=WAIT_S)) as fetches:
         while True:
             async with asyncio.timeout(DEADLINE_S):
                 fetch = await anext(fetches)
-            if fetch.records or fetch.next_offset != progress.next_offset:
-                await reader.take(fetch.records, fetch.next_offset)
+            await _take(reader, progress, fetch)
             backoff.reset()
-            progress.moved_to(fetch.next_offset)
+
+
+async def _take(reader: Reader, progress: Progress, fetch: Fetch) -> None:
+    if fetch.records or fetch.next_offset != progress.next_offset:
+        await reader.take(fetch.records, fetch.next_offset)
+    progress.moved_to(fetch.next_offset)

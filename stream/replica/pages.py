@@ -71,11 +71,13 @@ class Decoded:
     def __init__(self, page: Page, plans: Mapping[str, Plan]) -> None:
         """Raises Corrupt."""
         self.number = int(page.key)
-        self.names: list[str | None] = page.extras["names"]
+        count = len(page.columns["combination"])
         self.services = Services()
-        self.services.rows.count = len(self.names)
-        self.services.reserve(len(self.names))
+        self.services.rows.count = count
+        self.services.reserve(count)
         restore_page(self.services, Page("0", page.columns, page.extras), plans)
+        self.names = [self.services.names.name(row) for row in range(count)]
+        """By row; empty for one in no use."""
 
     def view(self, row: int) -> ServiceView:
         """Of a row that has a service."""

@@ -12,12 +12,12 @@ import orjson
 
 from stream import wire
 from stream.core.model import Record as Read
+from stream.core.tracker import Tracker
 from stream.core.view import ServiceView
 from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Log, Message
 from stream.replica.replica import Replica
 from stream.replica.settings import ReplicaSettings
 from stream.runtime.checkpoint import State
-from stream.core.tracker import Tracker
 
 NOW = 1_770_000_000_000
 
@@ -110,12 +110,22 @@ async def following(
     stop = asyncio.Event()
     task = asyncio.create_task(replica.follow(stop))
     try:
-        async with asyncio.timeout(30):
-            await replica.caught_up()
+        await caught_up(replica, task)
         yield replica
     finally:
         stop.set()
         await task
+
+
+async def caught_up(replica: Replica, following: asyncio.Task[None] | None = None) -> None:
+    """All of what is in the log now is read; whoever follows it must not fail meanwhile."""
+    async with asyncio.timeout(20):
+        reading = asyncio.create_task(replica.caught_up())
+        await asyncio.wait({reading, *([following] if following else [])}, return_when=asyncio.FIRST_COMPLETED)
+        if following is not None and following.done():
+            reading.cancel()
+            following.result()
+        await reading
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:

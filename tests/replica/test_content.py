@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.adapters.memory import MemoryLog
@@ -15,7 +14,7 @@ from stream.replica.model import Query
 from stream.replica.replica import Replica
 from tests.core.histories import Author
 from tests.core.strategies import Draft, drafts
-from tests.replica.stage import Counting, Fixed, following, names
+from tests.replica.stage import Counting, Fixed, caught_up, following, names
 
 
 async def shown(replica: Replica) -> dict[str, Any]:
@@ -29,7 +28,10 @@ def records_of(draft: Draft, services: list[str]) -> list[Read]:
     return [Read(each.offset, each.appended, None, each.encoded()) for each in Author(draft, services).write()]
 
 
-@given(st.lists(drafts, min_size=1, max_size=3), st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 9))
+@settings(max_examples=20)
+@given(
+    st.lists(drafts, min_size=1, max_size=3), st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 9)
+)
 def test_equal_to_the_trackers(written: list[Draft], steps: list[int], few: int) -> None:
     """After each checkpoint of any history, in any partition, every service and every sum is the trackers'."""
 
@@ -46,7 +48,7 @@ def test_equal_to_the_trackers(written: list[Draft], steps: list[int], few: int)
                     tracker.take(records[:size])
                     del records[:size]
                     await tracker.checkpoint(few=few)
-                await replica.caught_up()
+                await caught_up(replica)
                 await compare(replica, trackers)
         async with following(log) as replica:
             await compare(replica, trackers)
