@@ -1,7 +1,8 @@
 """Service names and their rows: about 30 bytes a name instead of Python's 135, found by the thousand.
 
-Names lie one after the other in one array of bytes.  A table of row numbers (open addressing, linear probing) is
-entered by a name's hash; a hit is compared byte by byte, so two names with one hash are two names.
+Names lie one after the other in one array of bytes, a line each, so none holds a newline.  A table of row numbers (open
+addressing, linear probing) is entered by a name's hash; a hit is compared byte by byte, so two names with one hash are
+two names.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _EMPTY: Final = -1
 _REMOVED: Final = -2
 _LEAST_SLOTS: Final = 1024
 _HASH_BITS: Final = 0xFFFF_FFFF
+_NEWLINE: Final = 10
 
 
 class NameIndex:
@@ -47,20 +49,14 @@ class NameIndex:
         """Of a row; empty for one that has none."""
         return self._name_bytes(row).decode()
 
-    def names(self, first: int, end: int) -> list[str]:
-        """Of the rows `[first, end)`; empty for one that has none."""
+    def lines(self, first: int, end: int) -> str:
+        """Of the rows `[first, end)`, one after the other, each with a newline; an empty line for one that has none."""
         self._reserve(end, 0)
-        data = self._bytes.data
         starts = self._starts[first:end].astype(np.int64)
-        ends = starts + self._sizes[first:end]
-        begin, after = (int(starts.min()), int(ends.max())) if len(starts) else (0, 0)
-        if after - begin <= 4 * int((ends - starts).sum()):  # close together, as they mostly are: decoded at once
-            together = bytes(data[begin:after])
-            if together.isascii():
-                text = together.decode()
-                places = zip((starts - begin).tolist(), (ends - begin).tolist(), strict=True)
-                return [text[start:end] for start, end in places]
-        return [str(data[start:end], "utf-8") for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        after = starts + self._sizes[first:end] + 1
+        if len(starts) and self._sizes[first:end].all() and (starts[1:] == after[:-1]).all():  # as they mostly are
+            return self._bytes[starts[0] : after[-1]].tobytes().decode()
+        return "".join(self.name(row) + "\n" for row in range(first, end))
 
     def row(self, name: str) -> int:
         """-1 for an unknown name."""
@@ -95,29 +91,37 @@ class NameIndex:
     def put(self, name: str, row: int) -> None:
         """A name that is not here yet."""
         self._enter_all()
-        encoded = name.encode()
-        self._reserve(row + 1, len(encoded))
-        self._bytes[self._end : self._end + len(encoded)] = np.frombuffer(encoded, np.uint8)
-        self._starts[row], self._sizes[row] = self._end, len(encoded)
+        line = name.encode() + b"\n"
+        assert line.index(b"\n") == len(line) - 1, "a name is a line"
+        self._reserve(row + 1, len(line))
+        self._bytes[self._end : self._end + len(line)] = np.frombuffer(line, np.uint8)
+        self._starts[row], self._sizes[row] = self._end, len(line) - 1
         self._hashes[row] = hash(name) & _HASH_BITS
-        self._end += len(encoded)
+        self._end += len(line)
         self.count += 1
         if not self._make_room(1):
             self._enter_one(row)
 
-    def put_all(self, names: Sequence[str], rows: Int64s) -> None:
-        """Names that are not here yet, each only once.  They are entered when the first is looked for, all at once."""
-        if not len(names):
-            return
-        sizes, data = _encoded(names)
-        self._reserve(int(rows.max()) + 1, len(data))
-        self._bytes[self._end : self._end + len(data)] = np.frombuffer(data, np.uint8)
-        self._starts[rows] = self._end + np.cumsum(sizes) - sizes
-        self._sizes[rows] = sizes
-        self._hashes[rows] = _hashes(names)
+    def put_lines(self, lines: str, first: int, end: int) -> Int64s:
+        """Names that are not here yet, each only once, of the rows `[first, end)`, as `lines` gives them; returns the
+        rows that have none.  They are entered when the first is looked for, all at once.  Raises ValueError."""
+        data = np.frombuffer(lines.encode(), np.uint8)
+        after = np.flatnonzero(data == _NEWLINE) + 1
+        if len(after) != end - first or (lines and not lines.endswith("\n")):
+            raise ValueError(f"{len(after)} lines of names for {end - first} rows")
+        starts = np.zeros(end - first, np.int64)
+        starts[1:] = after[:-1]
+        sizes = after - starts - 1
+        self._reserve(end, len(data))
+        self._bytes[self._end : self._end + len(data)] = data
+        self._starts[first:end] = starts + self._end
+        self._sizes[first:end] = sizes
+        self._hashes[first:end] = _hashes(lines.split("\n")[:-1])
         self._end += len(data)
-        self.count += len(names)
+        nameless = np.flatnonzero(sizes == 0)
+        self.count += end - first - len(nameless)
         self._entered = False
+        return first + nameless
 
     def remove(self, row: int) -> None:
         """Of a row that has a name."""
@@ -127,7 +131,7 @@ class NameIndex:
         while int(self._slots[slot]) != row:
             slot = (slot + 1) & mask
         self._slots[slot] = _REMOVED
-        self._wasted += int(self._sizes[row])
+        self._wasted += int(self._sizes[row]) + 1
         self._sizes[row] = 0
         self.count -= 1
 
@@ -162,6 +166,10 @@ class NameIndex:
 
     # ------------------------------------------------------------ room
 
+    def reserve(self, rows: int) -> None:
+        """Room for so many."""
+        self._reserve(rows, 0)
+
     def _reserve(self, rows: int, more_bytes: int) -> None:
         room = room_for(rows, len(self._hashes))
         if room > len(self._hashes):
@@ -175,8 +183,8 @@ class NameIndex:
     def _squeeze(self) -> None:
         """Drops the bytes of names that are gone."""
         rows = np.flatnonzero(self._sizes)
-        kept = b"".join(self._name_bytes(row) for row in rows.tolist())
-        sizes = self._sizes[rows].astype(np.int64)
+        kept = b"".join(self._name_bytes(row) + b"\n" for row in rows.tolist())
+        sizes = self._sizes[rows].astype(np.int64) + 1
         self._starts[rows] = np.cumsum(sizes) - sizes
         self._bytes = np.frombuffer(kept, np.uint8).copy()
         self._end, self._wasted = len(kept), 0

@@ -4,12 +4,13 @@ The plans have a page of their own, which comes before those of services, and so
 
 columns   "<column>" of the services; "<t>/<column>" of the t-th plan's table: the rows of those services of the page
           that have the plan, in the services' order
-extras    names (null: a row in no use), sources, tables, sets of plans, and what lies beside the columns, by row
+extras    names (a line each; an empty one: a row in no use), sources, tables, sets of plans, and what lies beside the
+          columns, by row
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -69,7 +70,7 @@ def page_of(held: Services, number: int) -> Page:
     sets, columns["combination"] = _distinct(held.combination[first:end])
     tables = list(dict.fromkeys(table for each in sets for table in held.combinations[each]))
     extras: dict[str, Any] = {
-        "names": [name or None for name in held.names.names(first, end)],
+        "names": held.names.lines(first, end),
         "sources": [held.sources[each] for each in sources] if held.sources else [],
         "tables": [[table.plan.name, table.anchor_day] for table in tables],
         "sets": [[tables.index(table) for table in held.combinations[each]] for each in sets],
@@ -88,6 +89,16 @@ def page_of(held: Services, number: int) -> Page:
         found = [[row - first, beside[row]] for row in range(first, end) if row in beside] if beside else []
         extras[name] = [[row, [str(each) for each in pair]] for row, pair in found] if name in _PAIRS else found
     return Page(str(number), columns, extras)
+
+
+def names_of(page: Page) -> list[str]:
+    """Of the rows of a page of services; empty for one in no use."""
+    return _lines_of(page).split("\n")[:-1]
+
+
+def _lines_of(page: Page) -> str:
+    names = page.extras["names"]
+    return names if isinstance(names, str) else "".join(f"{name or ''}\n" for name in names)  # a list of format 1
 
 
 def ladder_rows_of(held: Services, rows: Int64s, table: LadderTable) -> Int64s:
@@ -132,21 +143,13 @@ def _restore_marks(held: Services, page: Page) -> None:
 
 def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None:
     first, extras, columns = int(page.key) * PAGE_ROWS, page.extras, page.columns
-    names = extras["names"]
-    end = first + len(names)
+    end = first + len(columns["combination"])
     if end > held.rows.count:
         raise ValueError(f"rows beyond {held.rows.count}, the number that meta names")
     for name in services.COLUMNS:
         if name not in _OWN:
             getattr(held, name)[first:end] = columns[name]
-    rows = np.arange(first, end)
-    used = rows
-    if None in names:
-        is_used = np.array([name is not None for name in names])
-        used = rows[is_used]
-        held.rows.free += rows[~is_used].tolist()
-        names = [name for name in names if name is not None]
-    held.names.put_all(names, used)
+    held.rows.free += held.names.put_lines(_lines_of(page), first, end).tolist()
     if extras["sources"]:
         sources = np.array([held.source_number(source) for source in extras["sources"]], np.int32)
         held.source[first:end] = sources[columns["source"]]
@@ -154,24 +157,45 @@ def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None
     sets = [held.combination_number(tuple(tables[place] for place in each)) for each in extras["sets"]]
     held.combination[first:end] = np.array(sets, np.int32)[columns["combination"]]
     for place, table in enumerate(tables):
+        parts = [(rows, each.index(place)) for rows, each in _parts(columns, extras["sets"]) if place in each]
         base = table.rows.count
-        _restore_ladders(held, rows, table, {name: columns[f"{place}/{name}"] for name in _LADDER_COLUMNS})
-        table.rare |= {base + at: Rare.from_json(rare) for at, rare in extras["rare"][place]}
+        _restore_ladders(held, first, parts, table, {name: columns[f"{place}/{name}"] for name in _LADDER_COLUMNS})
+        table.rare |= {base + row: Rare.from_json(rare) for row, rare in extras["rare"][place]}
     for name in _BY_ROW:
         getattr(held, name).update({first + row: value for row, value in extras[name]})
     for name in _PAIRS:
         getattr(held, name).update({first + row: (int(one), int(two)) for row, (one, two) in extras[name]})
 
 
-def _restore_ladders(held: Services, rows: Int64s, table: LadderTable, columns: Mapping[str, NDArray[Any]]) -> None:
-    """The page's rows of a plan, after those that the table has."""
-    base, count = table.rows.count, columns["total"].shape[0]
+def _parts(
+    columns: Mapping[str, NDArray[Any]], sets: Sequence[Sequence[int]]
+) -> Iterator[tuple[Int64s, Sequence[int]]]:
+    """The rows of a page that have the same plans, and which those are."""
+    which = columns["combination"]
+    if len(sets) == 1:  # mostly
+        yield np.arange(len(which)), sets[0]
+        return
+    for number, each in enumerate(sets):
+        yield np.flatnonzero(which == number), each
+
+
+def _restore_ladders(
+    held: Services,
+    first: int,
+    parts: Sequence[tuple[Int64s, int]],
+    table: LadderTable,
+    columns: Mapping[str, NDArray[Any]],
+) -> None:
+    """The page's rows of a plan, after those that the table has.  `parts`: the services of the page that have it, and
+    as their how-many-th plan."""
+    owners = parts[0][0] if len(parts) == 1 else np.sort(np.concatenate([own for own, _ in parts]))
+    base, count = table.rows.count, len(owners)
     table.rows.count += count
     table.reserve(held.rows.count)  # mostly every service has the plan, and what is too much takes no memory
     for name, values in columns.items():
+        if values.shape[-1] != count:
+            raise ValueError(f"{values.shape[-1]} rows of {count} in column {name}")
         getattr(table, name)[..., base : base + count] = values
-    parts = [(rows[places], at) for places, at in _having(held, rows, table)]
-    owners = parts[0][0] if len(parts) == 1 else np.sort(np.concatenate([own for own, _ in parts]))
-    table.service[base : base + count] = owners
+    table.service[base : base + count] = first + owners
     for own, at in parts:
-        held.ladder_rows[at][own] = base + np.searchsorted(owners, own)
+        held.ladder_rows[at][first + own] = base + np.searchsorted(owners, own)

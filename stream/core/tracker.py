@@ -318,6 +318,7 @@ class Tracker:
         services = tracker._services
         services.rows.count = meta["rows"]
         services.reserve(meta["rows"])
+        services.names.reserve(meta["rows"])
         found, ids = set(), []
         for page in pages:
             found.add(page.key)

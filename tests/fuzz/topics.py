@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import cache
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -178,8 +178,8 @@ class PagesSubject:
             return draw.spoiled_bytes(page, self._pages)
         length = int.from_bytes(page[12:16], "little")
         header, body = page[32 : 32 + length], page[32 + length :]
-        header = draw.json([header]) if draw.chance(0.8) else header
-        return sealed(header, body if draw.chance(0.7) else draw.spoiled_bytes(body))
+        lines = [draw.json([line]) if draw.chance(0.5) else line for line in header.rstrip().split(b"\n")]
+        return sealed(b"\n".join(lines), body if draw.chance(0.7) else draw.spoiled_bytes(body))
 
     def take(self, given: bytes) -> bool:
         page, _ = decode_page(given)
@@ -189,5 +189,5 @@ class PagesSubject:
 
 def sealed(header: bytes, body: bytes) -> bytes:
     """A page with a good checksum over whatever stands in it."""
-    head = b"QSTPAGE\n" + (1).to_bytes(4, "little") + len(header).to_bytes(4, "little")
-    return head + blake2b(head + header + body, digest_size=16).digest() + header + body
+    head = b"QSTPAGE\n" + (2).to_bytes(4, "little") + len(header).to_bytes(4, "little")
+    return head + sha256(head + header + body).digest()[:16] + header + body

@@ -115,7 +115,7 @@ DAMAGES: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "a page is missing": (lambda s: without(s, named(s)[0]), r"page 0/[ab] is incomplete"),
     "a part is missing": (lambda s: with_meta(s, pages={"0": [*meta(s)["pages"]["0"][:2], 2]}), "incomplete"),
     "a page of another checkpoint": (swapped, r"is of checkpoint \d+, meta names \d+"),
-    "a page of a newer format": (newer_page, "format 2.*upgrade"),
+    "a page of a newer format": (newer_page, "format 3.*upgrade"),
     "a flipped bit": (flipped, "checksum"),
     "meta of a newer format": (lambda s: with_meta(s, version=3), "format 3 is newer"),
     "meta is no JSON": (lambda s: s | {META: b"{"}, "meta record is damaged"),

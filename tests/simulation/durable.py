@@ -11,6 +11,7 @@ import orjson
 from stream import wire
 from stream.core.errors import Corrupt
 from stream.core.page import Page
+from stream.core.storing import names_of
 from stream.ports import Message
 from stream.runtime.checkpoint import META
 
@@ -88,7 +89,7 @@ def revisions(page: Page) -> dict[str, tuple[int, int]]:
     if "revision" not in page.columns:
         return {}
     columns = (page.columns[name].tolist() for name in ("incarnation", "revision"))
-    return {name: (inc, rev) for name, inc, rev in zip(page.extras["names"], *columns, strict=True) if name is not None}
+    return {name: (inc, rev) for name, inc, rev in zip(names_of(page), *columns, strict=True) if name}
 
 
 @lru_cache(maxsize=1024)

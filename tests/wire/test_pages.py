@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from struct import pack_into
 from typing import Any
 
@@ -45,9 +45,16 @@ FIRST_FORMAT = b64decode(
 )
 """PAGE of checkpoint 5, as the first release wrote it."""
 
+SECOND_FORMAT = b64decode(
+    "UVNUUEFHRQoCAAAAcAAAAFKSH8CDpQmGg2OCXKYk5bJ7ImtleSI6IjciLCJjaGVja3BvaW50Ijo1LCJleHRyYXMiOnsibGFiZWxz"
+    "IjpbIngiLG51bGxdfX0KW1siPGk4IixbMSwzXSxbImJ5dGVzIl1dLFsifFMyIixbMSwyXSxbIm5hbWVzIl1dXSAgICAgAQAAAAAA"
+    "AAD+/////////wMAAAAAAAAAYQBiYwAAAAA="
+)
+"""The same in format 2."""
+
 
 def assert_same(one: Page, two: Page) -> None:
-    assert (one.key, one.extras, list(one.columns)) == (two.key, two.extras, list(two.columns))
+    assert (one.key, one.extras, sorted(one.columns)) == (two.key, two.extras, sorted(two.columns))
     for name, column in one.columns.items():
         other: NDArray[Any] = two.columns[name]
         assert (column.shape, column.dtype.newbyteorder("<")) == (other.shape, other.dtype.newbyteorder("<"))
@@ -84,8 +91,8 @@ def test_what_is_no_page_is_refused(data: bytes) -> None:
 def test_what_is_wrong_is_named() -> None:
     """An operator reads what to do: upgrade, or restore a backup."""
     data = bytearray(encode_page(PAGE, 5))
-    pack_into("<I", data, 8, 2)
-    with pytest.raises(Corrupt, match=r"format 2.*upgrade"):
+    pack_into("<I", data, 8, 3)
+    with pytest.raises(Corrupt, match=r"format 3.*upgrade"):
         decode_page(bytes(data))
     with pytest.raises(Corrupt, match="checksum differs"):
         decode_page(encode_page(PAGE, 5)[:-1] + b"\1")
@@ -95,24 +102,44 @@ def test_what_is_wrong_is_named() -> None:
         decode_page(b"SQLite format 3\0" * 4)
 
 
-@pytest.mark.parametrize(
-    "column",
-    [
-        '"dtype":"<i8","shape":[3]',
-        '"dtype":"<i8","shape":[99999999999999999999]',
-        '"dtype":"<i8","shape":[-2]',
-        '"dtype":"<i8","shape":[[1]]',
-        '"dtype":"<i8","shape":["x",99999999999]',
-        '"dtype":"<i8","shape":{}',
-        '"dtype":"<i8","shape":"x"',
-        '"dtype":"O","shape":[0]',
-        '"dtype":"i8,i8","shape":[0]',
-        '"dtype":"(%s)i8","shape":[0]' % ("9" * 5000),
-        '"dtype":[["x","<i8"]],"shape":[0]',
-        '"dtype":7,"shape":[0]',
-    ],
-)
-def test_a_good_checksum_over_a_wrong_description(column: str) -> None:
+COLUMNS = [
+    '"dtype":"<i8","shape":[3]',
+    '"dtype":"<i8","shape":[99999999999999999999]',
+    '"dtype":"<i8","shape":[-2]',
+    '"dtype":"<i8","shape":[[1]]',
+    '"dtype":"<i8","shape":["x",99999999999]',
+    '"dtype":"<i8","shape":{}',
+    '"dtype":"<i8","shape":"x"',
+    '"dtype":"<i8","shape":[]',
+    '"dtype":"O","shape":[0]',
+    '"dtype":"i8,i8","shape":[0]',
+    '"dtype":"(%s)i8","shape":[0]' % ("9" * 5000),
+    '"dtype":[["x","<i8"]],"shape":[0]',
+    '"dtype":7,"shape":[0]',
+]
+BLOCKS = [
+    '[["<i8",[1,3],["x"]]]',
+    '[["<i8",[1,99999999999999999999],["x"]]]',
+    '[["<i8",[99999999999,0],["x"]]]',
+    '[["<i8",[-1,0],["x"]]]',
+    '[["<i8",[1,[1]],["x"]]]',
+    '[["<i8",[1],["x"]]]',
+    '[["<i8",{},["x"]]]',
+    '[["<i8",[2,0],["x"]]]',
+    '[["<i8",[1,0],["x","y"]]]',
+    '[["<i8",[1,0],7]]',
+    '[["<i8",[1,0],[["x"]]]]',
+    '[["O",[1,0],["x"]]]',
+    '[["i8,i8",[1,0],["x"]]]',
+    '[[7,[1,0],["x"]]]',
+    '[["<i8",[1,0]]]',
+    "7",
+    "",
+]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_good_checksum_over_a_wrong_description_of_format_1(column: str) -> None:
     """What a page says of its columns is not believed either."""
     header = b'{"key":"7","checkpoint":1,"columns":[{"name":"x",%s}],"extras":{}}' % column.encode()
     head = b"QSTPAGE\n" + (1).to_bytes(4, "little") + len(header).to_bytes(4, "little")
@@ -120,9 +147,19 @@ def test_a_good_checksum_over_a_wrong_description(column: str) -> None:
         decode_page(head + blake2b(head + header, digest_size=16).digest() + header)
 
 
-def test_the_first_format_is_read() -> None:
-    """Every later release reads what the first one wrote."""
-    page, checkpoint = decode_page(FIRST_FORMAT)
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_a_good_checksum_over_a_wrong_description(blocks: str) -> None:
+    """Nor what it says of its blocks."""
+    header = b'{"key":"7","checkpoint":1,"extras":{}}\n' + blocks.encode()
+    head = b"QSTPAGE\n" + (2).to_bytes(4, "little") + len(header).to_bytes(4, "little")
+    with pytest.raises(Corrupt, match="describes itself wrongly"):
+        decode_page(head + sha256(head + header).digest()[:16] + header)
+
+
+@pytest.mark.parametrize("data", [FIRST_FORMAT, SECOND_FORMAT])
+def test_former_formats_are_read(data: bytes) -> None:
+    """Every later release reads what a former one wrote."""
+    page, checkpoint = decode_page(data)
     assert checkpoint == 5
     assert_same(page, PAGE)
 
