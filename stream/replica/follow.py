@@ -90,6 +90,9 @@ async def follow(log: Log, reader: Reader, progress: Progress, rng: random.Rando
             log_.warning("replica.begins_anew", topic=reader.topic, partition=reader.partition, cause=str(error))
         except (Unavailable, Corrupt, TimeoutError) as error:
             progress.trouble = str(error) or f"the log has not answered within {DEADLINE_S:g} s"
+        except Exception as error:  # a defect of ours: what was read is dropped, and others go on
+            log_.exception("replica.defect", topic=reader.topic, partition=reader.partition)
+            progress.trouble = f"a defect of quota-stream, please report it: {error!r}"
         progress.restart()
         wait_s = backoff.next_s()
         if progress.trouble:

@@ -72,7 +72,7 @@ def _filters(columns: Columns, query: Query) -> NDArray[np.bool_] | None:
     if query.plan is not None or query.profile is not None:
         fits = [
             any(query.plan in (None, plan) and query.profile in (None, profile) for plan, profile in shape)
-            for shape in columns.shapes.things
+            for shape in columns.words.shapes.things
         ]
         chosen = np.array([*fits, False], np.bool_)[columns.shape]  # the last one is for -1: no service
     if query.slowed:
@@ -87,8 +87,8 @@ def _keys(columns: Columns, query: Query) -> NDArray[np.generic]:
         return columns.changed
     if query.sort == "counted_to":
         return columns.counted_to
-    ranks = {speed: rank for rank, speed in enumerate(sorted(columns.speeds.things, key=by_speed))}
-    return np.array([*(ranks[speed] for speed in columns.speeds.things), -1], np.int32)[columns.speed]
+    ranks = {speed: rank for rank, speed in enumerate(sorted(columns.words.speeds.things, key=by_speed))}
+    return np.array([*(ranks[speed] for speed in columns.words.speeds.things), -1], np.int32)[columns.speed]
 
 
 def by_speed(speed: Speed) -> tuple[int, int]:

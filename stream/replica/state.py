@@ -9,9 +9,10 @@ import structlog
 
 from stream.core.errors import Corrupt
 from stream.ports import STATE, Record
-from stream.replica.columns import Columns, Staged
+from stream.replica.columns import Columns
 from stream.replica.model import News
 from stream.replica.pages import Pages
+from stream.replica.staging import Staged
 
 log_ = structlog.get_logger()
 
@@ -73,10 +74,11 @@ class StateReader:
         self._show(coming, staged)
 
     def _show(self, pages: Pages, staged: Sequence[Staged]) -> None:
+        anew = pages is not self.shown
         self.shown, self.damage, self.is_restored = pages, "", True
         named = {str(number) for number in self._columns.of(self.partition)}
         gone = [int(key) for key in named - pages.current.places.keys()]
         if gone:
             self._columns.drop(self.partition, gone)
-        changed = self._columns.apply(self.partition, staged)
+        changed = self._columns.apply(self.partition, staged, anew=anew)
         self._tell(News("state", changed.services))
