@@ -126,7 +126,7 @@ async def work_together(parts: Parts, stop: asyncio.Event, roles: Collection[Rol
             for task in tasks:
                 task.add_done_callback(lambda _: stop.set())
     except BaseExceptionGroup as errors:
-        raise _first(errors) from errors
+        raise first_of(errors) from errors
 
 
 async def drain(parts: Parts, roles: Collection[Role] = ALL_ROLES) -> None:
@@ -141,7 +141,7 @@ async def drain(parts: Parts, roles: Collection[Role] = ALL_ROLES) -> None:
             group.create_task(tracking(parts, stop, ends))
             group.create_task(_stop_when_counted(parts.log, ends, stop))
     except BaseExceptionGroup as errors:
-        raise _first(errors) from errors
+        raise first_of(errors) from errors
 
 
 async def _stop_when_counted(log: Log, ends: Mapping[int, int], stop: asyncio.Event) -> None:
@@ -156,6 +156,7 @@ async def _stop_when_counted(log: Log, ends: Mapping[int, int], stop: asyncio.Ev
     stop.set()
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the others."""
     first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first

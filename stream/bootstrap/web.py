@@ -12,6 +12,7 @@ import structlog
 
 from stream.bootstrap.logs import retention_ms
 from stream.bootstrap.parts import Parts
+from stream.bootstrap.roles import first_of
 from stream.config.model import Config
 from stream.config.platforms import Vmmanager
 from stream.config.secrets import Secret
@@ -24,6 +25,7 @@ from stream.web.settings import AccessSettings, WebSettings
 
 log_ = structlog.get_logger()
 
+SETTING = "`--web HOST:PORT` or off, or listen: under web"
 SLACK_MS = 600_000
 """What is so much later than it should be is a problem."""
 
@@ -56,14 +58,17 @@ async def shown(parts: Parts, *, beside: bool) -> AsyncIterator[Shown | None]:
     metrics.web.measure_age(lambda: replica.freshness().age_ms)
     tls = None if web.tls is None else Tls(web.tls.cert_file, web.tls.key_file)
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_follow(replica, stop, beside=beside))
-        try:
-            async with serving(app, *web.listen, tls=tls, setting="listen: under web") as url:
-                log_.info("web.listening", url=url)
-                yield Shown(replica, url)
-        finally:
-            stop.set()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_follow(replica, stop, beside=beside))
+            try:
+                async with serving(app, *web.listen, tls=tls, setting=SETTING) as url:
+                    log_.info("web.listening", url=url)
+                    yield Shown(replica, url)
+            finally:
+                stop.set()
+    except BaseExceptionGroup as errors:
+        raise first_of(errors) from errors
 
 
 async def _follow(replica: Replica, stop: asyncio.Event, *, beside: bool) -> None:

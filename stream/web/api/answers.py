@@ -65,6 +65,7 @@ PROBLEM = "application/problem+json"
 
 ERRORS: Mapping[int, str] = {
     304: "nothing has changed since the ETag that was sent in If-None-Match",
+    400: "the body is no JSON",
     401: "nobody that we know: send `Authorization: Bearer qs_...`",
     403: "somebody who may not do this",
     404: "there is no such thing",

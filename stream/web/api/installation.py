@@ -126,12 +126,11 @@ def platform_document(platform: PlatformStatus) -> PlatformDocument:
     )
 
 
-def _end(since: int, until: int | None) -> int:
+def _end(since: int, until: int) -> int:
     """Of the time that samples are asked of.  Raises HTTPException."""
-    end = since + MOST_SPAN_MS if until is None else until
-    if not since < end <= since + MOST_SPAN_MS:
-        raise HTTPException(422, f"until is not after since, or more than {MOST_SPAN_MS} ms later; give another one")
-    return end
+    if until <= since:
+        raise HTTPException(422, "query.until: it is not after since; give a later one")
+    return min(until, since + MOST_SPAN_MS)
 
 
 def freshness_router(replica: Replica, first: Sequence[params.Depends]) -> APIRouter:
@@ -161,12 +160,13 @@ def installation_router(
     @router.get("/population", dependencies=[Depends(tags)], responses=TAGGED)
     async def population(
         since: Annotated[Instant | None, Query(description="with it: samples from then on; ms since 1970")] = None,
-        until: Annotated[Instant | None, Query(description="and before then; by default all; ms since 1970")] = None,
+        until: Annotated[Instant | None, Query(description="and before then, by default now; ms since 1970")] = None,
     ) -> PopulationDocument:
         """How many services are in which profile, now and over time."""
         counts = sorted(replica.population().items())
         now = [CountDocument(plan=plan, profile=profile, services=count) for (plan, profile), count in counts]
-        found = [] if since is None else await replica.population_over_time(since, _end(since, until))
+        last = until if until is not None else max(since or 0, replica.freshness().as_of or 0) + 1
+        found = [] if since is None else await replica.population_over_time(since, _end(since, last))
         samples = [
             CountAtDocument(at=one.at, plan=one.plan, profile=one.profile, services=one.services) for one in found
         ]

@@ -204,7 +204,7 @@ PlatformName = Annotated[str, Path(min_length=1, max_length=MAX_NAME_CHARACTERS,
 def verbs_router(
     replica: Replica, operating: Operating, settings: WebSettings, clock: Clock, first: Sequence[params.Depends]
 ) -> APIRouter:
-    refusals = errors(401, 403, 404, 409, 413, 422, 429, 503)
+    refusals = errors(400, 401, 403, 404, 409, 413, 422, 429, 503)
     router = APIRouter(prefix=PREFIX, tags=["verbs"], dependencies=first, responses=refusals)
     verbs = Verbs(replica, operating, settings, clock)
     router.add_api_route("/adjustments", verbs.adjust, methods=["POST"], responses=ACCEPTED)
