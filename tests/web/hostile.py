@@ -68,9 +68,12 @@ HOSTILE: Final = {
 
 
 def as_ids(platform: str = "vm1") -> dict[str, str]:
-    """As ids of a platform's services: no control characters, and cut."""
-    room = MAX_ID_CHARACTERS - len(platform) - 1
-    return {kind: f"{platform}/{re.sub(f'[{CONTROL}]', '', text)[:room]}" for kind, text in HOSTILE.items()}
+    """As ids of a platform's services: no control characters, cut, and numbered, so that each is another."""
+    room = MAX_ID_CHARACTERS - len(platform) - 4
+    return {
+        kind: f"{platform}/{re.sub(f'[{CONTROL}]', '', text)[:room]}{number}"
+        for number, (kind, text) in enumerate(HOSTILE.items())
+    }
 
 
 def as_labels() -> dict[str, str]:

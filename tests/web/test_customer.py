@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from stream.adapters.memory import MemoryLog
+from stream.core.enforced import Enforcement, Intent
 from stream.core.errors import Misconfigured
 from stream.core.plan import CalendarWindow, SlidingWindow
 from stream.core.speed import Speed
@@ -30,6 +32,7 @@ from stream.replica.replica import Replica
 from stream.web.customer import customer_router, make_link
 from stream.web.customer.language import CATALOGUES, LANGUAGES, Calendar, chosen, languages
 from stream.web.customer.links import service_of, sign
+from stream.web.customer.page import page_of
 from stream.web.customer.words import window_text
 from stream.web.headers import Headers
 from stream.web.settings import AccessSettings, WebSettings
@@ -82,7 +85,7 @@ class Shop:
     """A replica over what was counted, and the customers' pages."""
 
     def __init__(self, replica: Replica, **settings: Any) -> None:
-        self.clock = Fixed()
+        self.clock, self.replica = Fixed(), replica
         given: dict[str, Any] = {
             "public_url": "https://quota.test",
             "timezone": ZONE,
@@ -409,6 +412,19 @@ async def test_without_plans_or_numbers() -> None:
         page = await here.page("vm1/101")
     assert "No limit applies to this service." in page
     assert "Nothing was counted yet." in page
+
+
+async def test_a_speed_that_is_not_set_yet() -> None:
+    """Until the platform shows it, it is said to be under way."""
+    async with shop(registered("vm1/101")) as here:
+        status = here.replica.service("vm1/101")
+        assert status is not None
+        calendar = Calendar(languages()["en"], ZONE, NOW)
+        intent = Intent(1, Speed(10, 10), Speed(None, None), NOW)
+        for settled in (False, True):
+            enforcement = Enforcement("vm1/101", 1, Speed(None, None), intent=intent, settled=settled)
+            page = page_of(replace(status, enforcement=enforcement), [], None, calendar, shadow=False)
+            assert ("This speed is being set now." in page.notices) == (not settled)
 
 
 async def test_a_trial_says_that_it_is_one() -> None:
