@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from stream import wire
+from stream.cli.text import printable
 from stream.core.enforced import Enforcement
 from stream.core.errors import Misconfigured, Rejected
 from stream.core.model import Decision, QuotaWarning
@@ -19,12 +19,11 @@ from stream.core.plan import Plan
 from stream.core.tracker import Tracker
 from stream.core.view import ServiceView
 from stream.ports import CHANGES, ENFORCEMENTS, STATE, Log
+from stream.replica.words import instant_text as instant_text
 from stream.runtime import ledger
 from stream.runtime.checkpoint import load, restore
 from stream.runtime.comparison import Comparison
 from stream.runtime.records import records_of as records_of
-
-YEAR_MS = 31_556_952_000
 
 
 async def trackers(log: Log) -> AsyncIterator[Tracker]:
@@ -54,21 +53,26 @@ class Known(NamedTuple):
     """The platform's own total of the month beside ours, as of the last time that they were compared."""
     enforcement: Enforcement | None
     """What the enforcer has noted; None if it never touched the service."""
+    plans: Mapping[str, Plan]
+    """In force."""
 
 
 async def known_of(log: Log, service: str) -> Known:
     """Raises Misconfigured if there is no such service."""
     partition, key = wire.partition_of(service, log.partitions), service.encode()
     state = await log.snapshot(STATE, partition)
-    view = restore(state, partition, partition_of(log), log.partitions).tracker.service(service)
+    tracker = restore(state, partition, partition_of(log), log.partitions).tracker
+    view = tracker.service(service)
     if view is None:
-        raise Misconfigured(f"{service}: no such service is registered; `quota-stream service list` shows them")
+        cure = "`quota-stream service list` shows them"
+        raise Misconfigured(f"{printable(service)}: no such service is registered; {cure}")
     compared = state.get(b"comparison/" + key)
     noted = (await log.snapshot(ENFORCEMENTS, partition)).get(key)
     return Known(
         view,
         None if compared is None else _comparison(compared),
         None if noted is None else ledger.read({key: noted})[0][service],
+        tracker.plans,
     )
 
 
@@ -107,13 +111,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: plain(one) for name, one in value.items()}
     return [plain(one) for one in value] if isinstance(value, tuple | list) else value
-
-
-def instant_text(instant: int | None) -> str:
-    """In the time zone of this machine, with its offset; of what no calendar here reaches, the year.  Never raises."""
-    if instant is None:
-        return "never"
-    try:
-        return datetime.fromtimestamp(instant / 1000).astimezone().isoformat(" ", "seconds")
-    except (ValueError, OverflowError, OSError):
-        return f"about the year {1970 + instant // YEAR_MS}"

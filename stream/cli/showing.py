@@ -14,10 +14,12 @@ from stream.cli.text import printable
 from stream.config.model import Config
 from stream.config.units import duration_text, rounded_size_text, size_text, speed_text
 from stream.core.enforced import Enforcement
+from stream.core.forecast import forecast
 from stream.core.model import Decision, QuotaWarning, Slice
 from stream.core.plan import Plan
 from stream.core.speed import Speed
 from stream.core.view import PlanView, ServiceView, is_slowed
+from stream.web.foretelling import sentences
 
 BAR = 40
 
@@ -87,13 +89,13 @@ def _in_short(plan: PlanView) -> str:
 def show(config: Config, service_id: str, *, as_json: bool) -> None:
     """Everything about one service.
 
-    What is due and why, its windows slice by slice, what the platform was told and shows.
+    What is due and why, its windows slice by slice, what comes, what the platform was told and shows.
     """
     known = run(_known(config, service_id))
     if as_json:
         print_json(plain(known.view) | {"month": known.comparison, "enforcement": plain(known.enforcement)})
         return
-    for line in _described(known.view):
+    for line in (*_described(known.view), *_foretold(known)):
         click.echo(printable(line))
     if known.comparison is not None:
         click.echo(_compared(known.comparison))
@@ -145,6 +147,14 @@ def _window_drawn(window: tuple[Slice, ...]) -> Iterator[str]:
         bar = "#" * (BAR * part.bytes // most) if most else ""
         length = duration_text(part.end - part.start)
         yield f"  {instant_text(part.start)} {length:>5}  {rounded_size_text(part.bytes):>8}  {bar}".rstrip()
+
+
+def _foretold(known: Known) -> Iterator[str]:
+    found = sentences(forecast(known.view, known.plans), instant_text)
+    if found:
+        yield "what comes, if nobody intervenes:"
+    for sentence in found:
+        yield f"  {sentence}"
 
 
 def _compared(month: Mapping[str, Any]) -> str:

@@ -75,6 +75,9 @@ def test_show() -> None:
         "  used 11 B of 1 kB (1 %)",
     ]
     assert told[-1] == f"  {instant_text(T0)}   10m      11 B  {'#' * 40}"
+    slow = call("service", "show", "vm1/1").stdout.splitlines()
+    back = f"  back to original (full) at {instant_text(T0 + 2 * MINUTE + HOUR)} if less than 1000 B is used until then"
+    assert slow[-2:] == ["what comes, if nobody intervenes:", back]
     (document,) = lines(call("service", "show", "vm1/1", "--json"))
     (plan,) = document["plans"]
     assert (document["speed"], document["accepted_in"]) == ({"in": 10_000_000, "out": 10_000_000}, 1100)
