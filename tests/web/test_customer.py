@@ -327,6 +327,7 @@ async def test_slowed_down() -> None:
     assert "because you used more than your allowance" in page
     assert re.search(r"Back to 100 Mbit/s at \d\d:\d\d, if you use less than 990 MiB until then", page), page
     assert "If you go on as now" not in page  # the same again
+    assert "vm1" not in page
     assert "1,001 MiB used in the last hour, 1,000 MiB allowed 10 Mbit/s" in page
 
 
@@ -422,7 +423,9 @@ async def test_a_speed_that_is_not_set_yet() -> None:
         calendar = Calendar(languages()["en"], ZONE, NOW)
         intent = Intent(1, Speed(10, 10), Speed(None, None), NOW)
         for settled in (False, True):
-            enforcement = Enforcement("vm1/101", 1, Speed(None, None), intent=intent, settled=settled)
+            enforcement = Enforcement(
+                service="vm1/101", incarnation=1, original=Speed(None, None), intent=intent, settled=settled
+            )
             page = page_of(replace(status, enforcement=enforcement), [], None, calendar, shadow=False)
             assert ("This speed is being set now." in page.notices) == (not settled)
 
