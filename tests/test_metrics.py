@@ -192,6 +192,25 @@ def test_what_waits_long_for_its_checkpoint_makes_unready(age_ms: int, ready: bo
     assert metrics.tracker.problems(120) == {}
 
 
+def test_what_is_counted_during_a_checkpoint_waits_for_the_next() -> None:
+    """It is at most as old as the checkpoint."""
+    clock = Clock()
+    metrics, tracker = Metrics(clock), Tracker(0, lambda _: 0)
+    for next_offset in (5, 7):
+        tracker.apply((), next_offset)
+        metrics.tracker.applied(0, tracker, clock.now())
+        clock.instant += 100_000
+
+    def age_s() -> float | None:
+        return metrics.registry.get_sample_value("quota_stream_checkpoint_age_seconds")
+
+    assert age_s() == 200
+    metrics.tracker.checkpointed(0, 5, 90.0, 1)
+    assert age_s() == 90
+    metrics.tracker.checkpointed(0, 7, 1.0, 1)
+    assert age_s() == 0
+
+
 async def test_a_process_is_ready_when_it_serves_its_share() -> None:
     """Which it has to know, and which may be nothing; partitions of others are not waited for."""
     metrics = Metrics(Clock())
