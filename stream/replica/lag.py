@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from contextlib import aclosing
 
@@ -19,11 +20,16 @@ class Lag:
         """By partition: append time of its oldest record that is not counted, or an instant shortly before; none if
         all are counted."""
         self._log = log
+        self._looking = asyncio.Lock()
         self._ends: dict[int, deque[tuple[int, int]]] = {}  # (instant, end of the log then), ascending
         self._exact: dict[int, tuple[int, int]] = {}  # (offset, append time of what stands there)
 
     async def look(self, partition: int, next_offset: int, now: int) -> None:
         """`next_offset`: up to where is counted.  Raises Unavailable."""
+        async with self._looking:
+            await self._look(partition, next_offset, now)
+
+    async def _look(self, partition: int, next_offset: int, now: int) -> None:
         first, end = await self._log.bounds(DELTAS, partition)
         next_offset = max(next_offset, first)
         ends = self._ends.setdefault(partition, deque())

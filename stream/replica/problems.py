@@ -48,10 +48,14 @@ class Known:
     """What of the log cannot be shown, and why."""
     unreachable: str = ""
     """Why something cannot be read now."""
+    is_complete: bool = True
+    """Everything was read once: before that nothing is known to be missing."""
 
 
 def problems_of(known: Known, settings: ReplicaSettings) -> list[Problem]:
     """In the order in which they matter."""
+    if not known.is_complete:
+        return [*_unreadable(known)]
     return [
         *_unreadable(known),
         *_uncounted(known, settings),

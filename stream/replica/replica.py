@@ -6,10 +6,11 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from stream import wire
-from stream.core.errors import Unavailable
+from stream.core.errors import Truncated, Unavailable
 from stream.core.services import PAGE_ROWS
 from stream.core.view import ServiceView
 from stream.ports import CHANGES, DEAD_LETTERS, Clock, Log
@@ -107,6 +108,7 @@ class Replica:
                 task.cancel()
             for _, progress in self._readers:
                 progress.moved.clear()
+        await self._look()
 
     async def _probe_ever(self) -> None:
         while True:
@@ -131,11 +133,14 @@ class Replica:
                 progress.trouble = progress.trouble or str(error)
                 continue
             progress.probe(number, at, end)
+        await self._look()
+
+    async def _look(self) -> None:
+        """How much is not counted yet."""
         for state in self._states:
-            try:
-                await self._lag.look(state.partition, state.shown.current.next_offset, at)
-            except Unavailable:
-                continue
+            if state.is_restored:
+                with suppress(Unavailable, Truncated, TimeoutError):
+                    await self._lag.look(state.partition, state.shown.current.next_offset, self._clock.now())
 
     async def _sample(self) -> None:
         every = self._settings.sample_every_ms
@@ -289,6 +294,7 @@ class Replica:
             unsettled=[each for reader in self._enforcements for each in reader.unsettled.values()],
             letters=self._history.letters_since(self._clock.now() - DAY_MS),
             damaged=damaged,
+            is_complete=all(progress.as_of is not None or reader.damage for reader, progress in self._readers),
             unreachable=next((progress.trouble for _, progress in self._readers if progress.trouble), ""),
         )
 

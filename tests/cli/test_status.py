@@ -106,7 +106,7 @@ def test_nothing_counts() -> None:
     append(DELTAS, 2, [wire.encode_watermark("vm1", T0)] * 2, clock=StoppedClock(now - 90_000))
     Path("quota-stream.yaml").write_text("log: sqlite:q.db\n")
     assert problems() == [
-        f"partition 2: records since {instant_text(now - 90_000)} are not counted; is `quota-stream run` running?"
+        f"no tracker is running: records since {instant_text(now - 90_000)} are not counted; start `quota-stream run`"
     ]
 
 
