@@ -20,6 +20,8 @@ from stream.web.rendering import TimeKind, instant_text, machine_instant
 
 SHADES: Final = 6
 _LINE_HEIGHT: Final = 15
+_ROOM: Final = 0.065
+_ROOM_ON_A_PHONE: Final = 0.25
 _TICK_STEPS_H: Final = (1, 2, 3, 4, 6, 12, 24, 48, 72, 120, 168, 336, 720)
 
 
@@ -182,7 +184,7 @@ def history_band(spans: Sequence[Span], since: int, until: int, labels: Labels, 
         tall = high if not ranks else round(high * (1 - 0.6 * span.rank / ranks))
         drawn = Markup(
             '<svg x="{}%" y="{}" width="{}%" height="{}"><title>{}</title>'
-            '<rect class="s{}" width="100%" height="100%"/><text class="inside" x="5" y="{}">{}</text></svg>'
+            '<rect class="s{}" width="100%" height="100%"/>{}</svg>'
         ).format(
             _percent(x), high - tall, _percent(end - x), tall, span.title,
             shade(span.rank, ranks + 1), min(tall - 4, 15), span.text,
@@ -192,6 +194,14 @@ def history_band(spans: Sequence[Span], since: int, until: int, labels: Labels, 
         parts.append(drawn)
     parts += _time_ticks(since, until, labels, height)
     return _picture("band", height, title, parts)
+
+
+def _inside(text: str, share: float, y: int) -> Markup:
+    """What a stretch says of itself, if there is room; on a phone there is less."""
+    if share < _ROOM:
+        return Markup()
+    narrow = "" if share >= _ROOM_ON_A_PHONE else " minor"
+    return Markup('<text class="inside{}" x="5" y="{}">{}</text>').format(narrow, y, text)
 
 
 def population_picture(

@@ -27,7 +27,8 @@ class PlanCard:
     within: str
     window: str
     bar: Markup
-    picture: Markup
+    picture: Markup | None
+    """None where there is but a number: one slice, and nothing that it could reach."""
     most: int
     """The bytes of the fullest slice."""
     ways_up: Sequence[str]
@@ -49,6 +50,7 @@ def _card(service: ServiceView, view: PlanView, plan: Plan | None, labels: Label
     here = profiles[names.index(view.profile)] if plan and view.profile in names else None
     place = names.index(view.profile) if view.profile in names else 0
     used = share_of(view.usage_bytes, view.quota_bytes, plan)
+    lines = _lines(view, here, profiles)
     return PlanCard(
         view=view,
         speed=due_text(view.due),
@@ -57,7 +59,9 @@ def _card(service: ServiceView, view: PlanView, plan: Plan | None, labels: Label
         within=within_text(plan.window) if plan else "",
         window=window_text(plan.window) if plan else "",
         bar=usage_bar(view.usage_bytes, view.quota_bytes, shade(place, len(names))),
-        picture=window_picture(view.window, _lines(view, here, profiles), labels, f"{view.plan}: {used}"),
+        picture=window_picture(view.window, lines, labels, f"{view.plan}: {used}")
+        if lines or len(view.window) > 1
+        else None,
         most=max([part.bytes for part in view.window] + [1]),
         ways_up=_ways_up(here, profiles),
         below=None if here is None or here.down is None else profiles[here.down].name,

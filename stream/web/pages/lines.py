@@ -49,7 +49,7 @@ class Line:
 
 
 def lines_of(entries: Iterable[Entry], plans: Mapping[str, Plan]) -> list[Line]:
-    """In the order of `entries`.  A receipt stands under its decision, and by itself if that is not among the entries."""
+    """In the order of `entries`.  A receipt stands under its decision, or by itself where that is not among them."""
     entries = list(entries)
     lines = {entry.id: _line(entry, plans) for entry in entries if entry.kind != "enforcement"}
     decided = {_revision(entry): lines[entry.id] for entry in entries if entry.kind == "decision"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,8 +15,10 @@ from stream.config.units import Wrong, duration_ms
 from stream.core.errors import Misconfigured, Rejected, Unavailable
 from stream.ports import Clock
 from stream.replica import Replica
+from stream.replica.model import PlatformStatus
 from stream.runtime.operating import Operating
 from stream.web.access import Access, Operator, Principal, Reader
+from stream.web.api.verbs import until
 from stream.web.pages import details, forms, listing, words
 from stream.web.pages.band import band
 from stream.web.pages.foretold import foretold
@@ -27,6 +29,8 @@ from stream.web.rendering import environment
 from stream.web.settings import WebSettings
 
 HOUR_MS: Final = 3_600_000
+RECENT: Final = 20
+"""Changes on the overview."""
 WAIT_S: Final = 10.0
 """How long an answer waits until a correction is counted."""
 BEHIND_MS: Final = 60_000
@@ -78,7 +82,7 @@ class Pages:
         span = (now - DAY_MS, now)
         plans = self._replica.plans().plans
         course = await self._replica.population_over_time(*span)
-        recent = await self._replica.recent(since=now - HOUR_MS, limit=50)
+        recent = await self._replica.recent(since=now - HOUR_MS, limit=RECENT)
         return self._page(
             request,
             who,
@@ -147,6 +151,8 @@ class Pages:
             return await self._service(request, who, service, refused=str(error), status=422)
         except Unavailable as error:
             return await self._service(request, who, service, refused=str(error), status=503)
+        if outcome.counted:
+            await until(self._replica, lambda: self._replica.shows(outcome.partition, outcome.offset))
         came = "repeated" if outcome.repeated else "counted" if outcome.counted else "waiting"
         return RedirectResponse(f"{listing.service_address(service)}?done={wish.kind}&came={came}", 303)
 
@@ -171,16 +177,24 @@ class Pages:
             if platform not in {one.name for one in self._replica.platforms()}:
                 raise Wrong("there is no such platform", "use one of the forms")
             if verb == "allow":
-                await operating.allow(platform, for_ms=duration_ms(form.get("for") or "1h"), by=who.name, why=why)
+                end = await operating.allow(platform, for_ms=duration_ms(form.get("for", "")), by=who.name, why=why)
+                done = await self._until_switched(platform, lambda it: it.allowed_until >= end and not it.released)
             elif verb == "release":
                 await operating.release(platform, by=who.name, why=why)
+                done = await self._until_switched(platform, lambda it: it.released)
             else:
-                raise Wrong("this can not be done to a platform", "use one of the forms")
+                raise Wrong("this cannot be done to a platform", "use one of the forms")
         except (Wrong, Rejected, Misconfigured) as error:
             return self._platforms(request, who, refused=str(error), status=422)
         except Unavailable as error:
             return self._platforms(request, who, refused=str(error), status=503)
-        return RedirectResponse(f"/platforms?done={verb}", 303)
+        return RedirectResponse(f"/platforms?done={verb if done else 'waiting'}", 303)
+
+    async def _until_switched(self, platform: str, is_so: Callable[[PlatformStatus], bool]) -> bool:
+        """Whether the enforcers have heard of it, as far as is shown here within a while."""
+        return await until(
+            self._replica, lambda: any(one.name == platform and is_so(one) for one in self._replica.platforms())
+        )
 
     async def letters(self, request: Request, who: Reader) -> Response:
         before = request.query_params.get("before")
@@ -204,6 +218,7 @@ class Pages:
             "now": self._now(),
             "freshness": self._replica.freshness(),
             "problems": self._replica.problems(),
+            "notes": self._replica.notes(),
             "sources": self._replica.sources(),
             "switches": self._replica.platforms(),
             "shadow": self._settings.shadow,
@@ -220,6 +235,7 @@ def templates(settings: WebSettings) -> Environment:
         "window": words.window_text,
         "length_of": words.length_text,
         "capital": words.sentence,
+        "code": words.with_code,
     }
     made.globals |= {
         "service_address": listing.service_address,
@@ -227,6 +243,7 @@ def templates(settings: WebSettings) -> Environment:
         "usage_bar": usage_bar,
         "zone": str(settings.timezone),
         "TROUBLES": words.TROUBLES,
+        "PLACES": words.PLACES,
         "COUNTED": forms.COUNTED,
         "BEHIND_MS": BEHIND_MS,
     }

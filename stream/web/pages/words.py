@@ -5,22 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from markupsafe import Markup, escape
+
 from stream.config.units import duration_text, rounded_size_text, size_text, speed_text
 from stream.core.plan import CalendarWindow, Plan, Window
 from stream.core.speed import Speed
+from stream.replica import problems
 
 _LENGTHS: Final = {
     3_600_000: "the hour",
     86_400_000: "a day",
     7 * 86_400_000: "a week",
 }
-TROUBLES: Final = {
-    "suspect": "have a slow speed that we did not set, and are left alone",
-    "left": "were repaired too often within a day, and are left as somebody else set them",
-    "yielded": "have a speed that somebody else set while they are slowed",
-    "unreturned": "have not got their original speed back yet",
-}
+TROUBLES: Final = problems.TROUBLES | {"unreturned": "have not got their original speed back yet"}
 """What waits for somebody on a platform: how "3 services" goes on."""
+
+PLACES: Final = {
+    "dead-letters": ("/dead-letters", "Dead letters"),
+    "refused-adjustments": ("/dead-letters", "Dead letters"),
+    "brake": ("/platforms", "To the brake"),
+    "released": ("/platforms", "Platforms"),
+    "unreturned": ("/platforms", "Platforms"),
+    "stale-source": ("/platforms#sources", "Sources"),
+    "plans-differ": ("/platforms#plans", "Plans in force"),
+    "plans-of-configuration": ("/platforms#plans", "Plans in force"),
+} | dict.fromkeys(problems.TROUBLES, ("/platforms", "Platforms"))
+"""Where to look at a problem, by the first part of its id."""
 
 DOWN: Final = frozenset({"exceeded", "reached"})
 UP: Final = frozenset({"stay_over", "period"})
@@ -117,6 +127,12 @@ def length_text(length_ms: int) -> str:
             number = round(length_ms / unit, 1)
             return f"{number:g} {name}{'' if number == 1 else 's'}"
     return f"{length_ms / 1000:g} s"
+
+
+def with_code(text: str) -> Markup:
+    """What stands between backticks, as code."""
+    plain = str(escape(text)).split("`")
+    return Markup("").join(Markup(f"<code>{part}</code>" if place % 2 else part) for place, part in enumerate(plain))
 
 
 def due_text(speed: Speed) -> str:
