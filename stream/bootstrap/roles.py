@@ -40,7 +40,15 @@ def tracking(parts: Parts, stop: asyncio.Event, until: Mapping[int, int] | None 
 
     async def serve(number: int, ended: asyncio.Event) -> None:
         end = None if until is None else until[number]
-        await partition.own(parts.log, number, settings=settings, observer=parts.metrics.tracker, stop=ended, until=end)
+        await partition.own(
+            parts.log,
+            number,
+            settings=settings,
+            clock=parts.clock,
+            observer=parts.metrics.tracker,
+            stop=ended,
+            until=end,
+        )
         await ended.wait()  # still a member of the group: what others do not finish may come here
 
     return work("tracker", parts.log, serve, stop, parts.random, parts.metrics.assigned)

@@ -14,7 +14,7 @@ from stream import wire
 from stream.core.errors import Truncated
 from stream.core.model import MAX_AHEAD_MS, Decision, QuotaWarning
 from stream.core.tracker import Tracker
-from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Fetch, Lease, Log, Message, Record
+from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Clock, Fetch, Lease, Log, Message, Record
 from stream.runtime.beside import Beside
 from stream.runtime.checkpoint import State, restore
 from stream.runtime.deadlines import taken_over
@@ -45,6 +45,8 @@ AT_ONCE = 500
 CHUNK = 200
 """Dead letters that are written at one go."""
 
+LATE_SHARE = 0.1
+
 RESTORE_S = 300.0
 """How long the log may take to give the whole state."""
 
@@ -58,7 +60,9 @@ class TrackerSettings:
 
     checkpoint_every_s: float = 5.0
     decision_delay_s: float = 0.2
-    """A decision becomes durable (and so visible) at most this long after it was made."""
+    """So long after a decision was made a checkpoint makes it durable (and so visible).  One that is late, because the
+    tracker has much to catch up with, waits for LATE_SHARE of its lateness instead if that is longer, up to
+    `checkpoint_every_s`: then nobody gains by haste, and checkpoints cost time."""
     deadline_s: float = 30.0
     """For each call on the log; then the task is dropped and takes over anew."""
     max_ahead_ms: int = MAX_AHEAD_MS
@@ -86,9 +90,11 @@ class Due:
         self._settings = settings
         self._at: float | None = None
 
-    def note(self, *, decided: bool) -> None:
-        """Something was applied; `decided` if it brought what somebody may wait for."""
-        delay_s = self._settings.decision_delay_s if decided else self._settings.checkpoint_every_s
+    def note(self, late_s: float | None = None) -> None:
+        """Something was applied; `late_s`, how old its record is, if it brought what somebody may wait for."""
+        delay_s = self._settings.checkpoint_every_s
+        if late_s is not None:
+            delay_s = min(delay_s, max(self._settings.decision_delay_s, LATE_SHARE * late_s))
         at = asyncio.get_running_loop().time() + delay_s
         self._at = at if self._at is None else min(self._at, at)
 
@@ -138,10 +144,16 @@ class Partition:
     """One partition of the tracker while it is owned: what was decided and is not durable yet."""
 
     def __init__(
-        self, log: Log, lease: Lease, state: State, settings: TrackerSettings, observer: TrackerObserver
+        self,
+        log: Log,
+        lease: Lease,
+        state: State,
+        settings: TrackerSettings,
+        clock: Clock,
+        observer: TrackerObserver,
     ) -> None:
         self._log, self._lease, self._state = log, lease, state
-        self._settings, self._observer = settings, observer
+        self._settings, self._clock, self._observer = settings, clock, observer
         self._decoder = wire.Decoder(
             max_ahead_ms=settings.max_ahead_ms,
             plans_version=state.tracker.plans_version,
@@ -179,7 +191,7 @@ class Partition:
             self._told.rejected.append(letter.reason)
         self._observer.applied(self._lease.partition, tracker, records[-1].timestamp)
         self._observer.foreign_keys(self._decoder.foreign_keys - foreign)
-        self.due.note(decided=bool(told))
+        self.due.note((self._clock.now() - records[-1].timestamp) / 1000 if told else None)
         if self._told.is_full:
             self.due.hasten()
 
@@ -189,7 +201,7 @@ class Partition:
         tracker = self._state.tracker
         if next_offset > tracker.next_offset:
             tracker.apply((), next_offset)
-            self.due.note(decided=False)
+            self.due.note()
         self._compare_plans()
 
     async def skip_lost(self) -> None:
@@ -270,7 +282,7 @@ class Partition:
             async with asyncio.timeout(self._settings.deadline_s):
                 await self._lease.write(CHANGES, outbox)
             self._state.published(len(outbox))
-            self.due.note(decided=False)  # the next checkpoint forgets them
+            self.due.note()  # the next checkpoint forgets them
 
 
 async def own(
@@ -278,6 +290,7 @@ async def own(
     partition: int,
     *,
     settings: TrackerSettings,
+    clock: Clock,
     observer: TrackerObserver,
     stop: asyncio.Event,
     until: int | None = None,
@@ -294,7 +307,7 @@ async def own(
         state = restore(snapshot, partition, lambda service: wire.partition_of(service, log.partitions), log.partitions)
         del snapshot
         observer.restored(partition, state.tracker)
-        owned = Partition(log, lease, state, settings, observer)
+        owned = Partition(log, lease, state, settings, clock, observer)
         await owned.publish()  # 3 what was durable but perhaps not shown
         await owned.skip_lost()
         async with _fetches(log, partition, state.tracker.next_offset, settings.deadline_s) as fetch, owned.beside:

@@ -23,7 +23,7 @@ from tests.adapters.world import DEADLINE_S, PARTITIONS, START_MS, read_all
 from tests.kafka.cluster import Cluster
 from tests.kafka.world import KafkaWorld, worlds
 from tests.runtime.history import MINUTE, ladder
-from tests.runtime.lives import Unseen
+from tests.runtime.lives import Punctual, Unseen
 
 PLANS: Mapping[str, Plan] = {"hour": Plan.from_json("hour", ladder(10_000))}
 NETFLOW = FieldMapping.from_json(
@@ -76,7 +76,15 @@ async def track(world: KafkaWorld) -> dict[str, tuple[int, int]]:
     for number in range(PARTITIONS):
         _, end = await world.log.bounds(DELTAS, number)
         async with asyncio.timeout(DEADLINE_S):
-            await own(world.log, number, settings=TrackerSettings(), observer=Unseen(), stop=asyncio.Event(), until=end)
+            await own(
+                world.log,
+                number,
+                settings=TrackerSettings(),
+                clock=Punctual(),
+                observer=Unseen(),
+                stop=asyncio.Event(),
+                until=end,
+            )
         tracker = await load(world.log, number, partition)
         views = [view for view in map(tracker.service, tracker.names()) if view is not None]
         accepted |= {view.service: (view.accepted_in, view.accepted_out) for view in views}

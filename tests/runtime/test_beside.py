@@ -14,7 +14,7 @@ from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, STATE, Lease, Message, R
 from stream.runtime.beside import Beside
 from stream.runtime.partition import MOST_DEAD_LETTERS, TrackerSettings, own
 from tests.runtime.history import HOURLY, START_MS, record, registration, totals
-from tests.runtime.lives import Ran, Unseen, audit_order, next_offset, restored
+from tests.runtime.lives import Punctual, Ran, Unseen, audit_order, next_offset, restored
 from tests.runtime.watched import JournalledLog
 
 SETTINGS = TrackerSettings(checkpoint_every_s=5.0, decision_delay_s=0.2)
@@ -56,7 +56,7 @@ async def owned(log: SlowLog) -> AsyncIterator[asyncio.Task[None]]:
     """By somebody who has seen CALM, has nothing to write, and is slow from now on."""
     stop = asyncio.Event()
     await log.append(DELTAS, 0, CALM)
-    owner = asyncio.create_task(own(log, 0, settings=SETTINGS, observer=Unseen(), stop=stop))
+    owner = asyncio.create_task(own(log, 0, settings=SETTINGS, clock=Punctual(), observer=Unseen(), stop=stop))
     await asyncio.sleep(60)
     log.is_slow = True
     yield owner

@@ -37,7 +37,7 @@ def test_few_dead_letters_wait_and_few_are_written_at_once() -> None:
         log = JournalledLog(clock)
         await log.append(DELTAS, 0, [Message(None, BAD.value, ())] * MANY)
         metrics = Metrics(clock).tracker
-        await own(log, 0, settings=SETTINGS, observer=metrics, stop=asyncio.Event(), until=MANY)
+        await own(log, 0, settings=SETTINGS, clock=clock, observer=metrics, stop=asyncio.Event(), until=MANY)
         written = [len(messages) for _, topic, messages in log.journal if topic == DEAD_LETTERS]
         assert sum(written) == MANY
         assert max(written) == CHUNK
@@ -55,7 +55,7 @@ def test_keys_that_are_not_the_service_are_counted() -> None:
         log, metrics = MemoryLog(clock), Metrics(clock)
         flow = b'{"service":"vm1/1","start":0,"end":1000,"in":1,"out":1}'
         await log.append(DELTAS, 0, [Message(key, flow, ()) for key in (b"vm1/1", b"1", None, b"1")])
-        await own(log, 0, settings=SETTINGS, observer=metrics.tracker, stop=asyncio.Event(), until=4)
+        await own(log, 0, settings=SETTINGS, clock=clock, observer=metrics.tracker, stop=asyncio.Event(), until=4)
         assert metrics.registry.get_sample_value("quota_stream_foreign_keys_total") == 2
 
     run_warped(main, start_ms=START_MS)
@@ -70,7 +70,7 @@ def test_what_is_dropped_is_counted_once_and_its_age_stays() -> None:
         await log.append(DELTAS, 0, [Message(None, BAD.value, ())])
 
         async def attempt(on: MemoryLog | WatchedLog) -> None:
-            await own(on, 0, settings=SETTINGS, observer=metrics.tracker, stop=asyncio.Event(), until=1)
+            await own(on, 0, settings=SETTINGS, clock=clock, observer=metrics.tracker, stop=asyncio.Event(), until=1)
 
         def total() -> float:
             samples = (sample for family in metrics.registry.collect() for sample in family.samples)

@@ -22,7 +22,7 @@ from stream.runtime.partition import own
 from stream.wire import decode_page, encode_page
 from tests.config.texts import config, platform
 from tests.runtime.history import HOURLY, START_MS, Append, history, record, registration, totals
-from tests.runtime.lives import SETTINGS, Ran, Unseen, audit, latest, lives, restored
+from tests.runtime.lives import SETTINGS, Punctual, Ran, Unseen, audit, latest, lives, restored
 from tests.runtime.watched import Torn, Trouble, WatchedLog
 
 Snapshot = dict[bytes, bytes]
@@ -219,7 +219,7 @@ def test_a_state_is_of_so_many_partitions(has: int) -> None:
     async def main(clock: WarpClock) -> None:
         former = MemoryLog(clock, partitions=2)
         await former.append(DELTAS, 0, [record(registration(1, "hourly"))])
-        await own(former, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event(), until=1)
+        await own(former, 0, settings=SETTINGS, clock=Punctual(), observer=Unseen(), stop=asyncio.Event(), until=1)
         await check_partitions(former)
         log = MemoryLog(clock, partitions=has)
         await check_partitions(log)
@@ -228,7 +228,7 @@ def test_a_state_is_of_so_many_partitions(has: int) -> None:
         with pytest.raises(Misconfigured, match=wrong):
             await check_partitions(log)
         with pytest.raises(Misconfigured, match=wrong):
-            await own(log, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event())
+            await own(log, 0, settings=SETTINGS, clock=Punctual(), observer=Unseen(), stop=asyncio.Event())
         with pytest.raises(Misconfigured, match=wrong):
             await load(log, 0, lambda service: 0)
 

@@ -15,7 +15,7 @@ from stream.core.errors import Truncated
 from stream.ports import DELTAS
 from stream.runtime.partition import own
 from tests.runtime.history import HOURLY, START_MS, record, registration, totals
-from tests.runtime.lives import SETTINGS, Ran, Unseen, next_offset, restored
+from tests.runtime.lives import SETTINGS, Punctual, Ran, Unseen, next_offset, restored
 from tests.runtime.watched import JournalledLog
 
 CALM = [record({"type": "plans", "version": 1, "plans": {"hourly": HOURLY}}), record(registration(1, "hourly"))]
@@ -41,7 +41,7 @@ def on_a_log(main: Callable[[JournalledLog], Coroutine[Any, Any, None]]) -> None
 async def track(log: JournalledLog, settings: Any = SETTINGS) -> None:
     """To the end as it is now."""
     _, end = await log.bounds(DELTAS, 0)
-    await own(log, 0, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=end)
+    await own(log, 0, settings=settings, clock=Punctual(), observer=Unseen(), stop=asyncio.Event(), until=end)
 
 
 def test_a_loss_is_told() -> None:
@@ -65,7 +65,9 @@ def test_a_loss_on_the_way_is_told_just_so() -> None:
 
     async def main(log: JournalledLog) -> None:
         await track(log, ACCEPTING)
-        owner = asyncio.create_task(own(log, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event()))
+        owner = asyncio.create_task(
+            own(log, 0, settings=SETTINGS, clock=Punctual(), observer=Unseen(), stop=asyncio.Event())
+        )
         await asyncio.sleep(60)
         stream = log._stream(DELTAS, 0)
         log._store(DELTAS, 0, [record(totals(5, 1000))])
@@ -120,6 +122,6 @@ def test_a_log_that_is_not_the_one_is_never_accepted() -> None:
         stream.records.clear()
         for settings in (SETTINGS, ACCEPTING):
             with pytest.raises(Truncated, match=r"6 is next to read, kept are 0 to 3; .*another one"):
-                await own(log, 0, settings=settings, observer=Unseen(), stop=asyncio.Event())
+                await own(log, 0, settings=settings, clock=Punctual(), observer=Unseen(), stop=asyncio.Event())
 
     on_a_log(main)

@@ -24,7 +24,7 @@ from stream.runtime.checkpoint import load
 from stream.runtime.partition import own
 from stream.wire import encode_plans, encode_registration, partition_of
 from tests.runtime.history import START_MS, ladder
-from tests.runtime.lives import SETTINGS, Unseen
+from tests.runtime.lives import SETTINGS, Punctual, Unseen
 from tests.runtime.watched import Trouble, WatchedLog
 
 PARTITIONS = 3
@@ -56,7 +56,9 @@ async def track(log: MemoryLog, partitions: Sequence[int] = range(PARTITIONS)) -
     """Let trackers read what is there."""
     for partition in partitions:
         _, end = await log.bounds(DELTAS, partition)
-        await own(log, partition, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event(), until=end)
+        await own(
+            log, partition, settings=SETTINGS, clock=Punctual(), observer=Unseen(), stop=asyncio.Event(), until=end
+        )
 
 
 class SlowLog(WatchedLog):
@@ -98,7 +100,9 @@ def test_others_than_the_configured_ones_are_told() -> None:
             for version, (wanted, told) in enumerate([(SMALL, 0), (LARGE, 1), (SMALL, 1)], start=1):
                 await apply(log, wanted)
                 settings = replace(SETTINGS, configured=plans.Configured(SMALL))
-                await own(log, 0, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=version)
+                await own(
+                    log, 0, settings=settings, clock=Punctual(), observer=Unseen(), stop=asyncio.Event(), until=version
+                )
                 assert [each["version"] for each in logs if each["event"] == "plans.differ"] == [2] * told
 
     on_a_log(main)
@@ -113,7 +117,15 @@ def test_a_tracker_says_at_its_start_that_its_plans_are_others() -> None:
             with structlog.testing.capture_logs() as logs:
                 for partition in range(PARTITIONS):
                     _, end = await log.bounds(DELTAS, partition)
-                    await own(log, partition, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=end)
+                    await own(
+                        log,
+                        partition,
+                        settings=settings,
+                        clock=Punctual(),
+                        observer=Unseen(),
+                        stop=asyncio.Event(),
+                        until=end,
+                    )
             return [each["version"] for each in logs if each["event"] == "plans.differ"]
 
         assert await told(SMALL) == [0]
@@ -258,7 +270,9 @@ def test_mappings_are_durable_and_come_from_the_log_alone() -> None:
                 flow = {"id": id_, "t": START_MS + 1000 * number, "rx": 7}
                 await log.append(DELTAS, 0, [Message(None, orjson.dumps(flow))])
                 _, end = await log.bounds(DELTAS, 0)
-                await own(log, 0, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=end)
+                await own(
+                    log, 0, settings=settings, clock=Punctual(), observer=Unseen(), stop=asyncio.Event(), until=end
+                )
         tracker = await load(log, 0, lambda _: 0)
         view = tracker.service(f"vm1/{id_}")
         assert view is not None

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+import pytest
+
 from stream.adapters.clock import WarpClock, run_warped
-from stream.ports import CHANGES, DELTAS, STATE, Message
+from stream.ports import CHANGES, DELTAS, STATE, Clock, Message
 from stream.runtime.partition import TrackerSettings, own
 from tests.runtime.history import HOURLY, START_MS, record, registration, totals
 from tests.runtime.lives import Ran, Unseen, next_offset
@@ -20,18 +22,30 @@ CALM = [record({"type": "plans", "version": 1, "plans": {"hourly": HOURLY}}), re
 _T = TypeVar("_T")
 
 
+class Late:
+    """A clock that is so many ms ahead of the log's: every record comes as late as that."""
+
+    def __init__(self, clock: Clock, late_ms: int) -> None:
+        self._clock, self._late_ms = clock, late_ms
+
+    def now(self) -> int:
+        return self._clock.now() + self._late_ms
+
+
 class Owned:
     """A partition with its owner, which has seen CALM and has nothing to write."""
 
-    def __init__(self, clock: WarpClock, log: JournalledLog | None = None) -> None:
-        self.clock = clock
+    def __init__(self, clock: Clock, log: JournalledLog | None = None, *, late_ms: int = 0) -> None:
+        self.clock, self.late = clock, Late(clock, late_ms)
         self.log = log or JournalledLog(clock)
         self.stop = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Owned:
         await self.log.append(DELTAS, 0, CALM)
-        self._owner = asyncio.create_task(own(self.log, 0, settings=SETTINGS, observer=Unseen(), stop=self.stop))
+        self._owner = asyncio.create_task(
+            own(self.log, 0, settings=SETTINGS, clock=self.late, observer=Unseen(), stop=self.stop)
+        )
         await asyncio.sleep(60)
         self.began = self.clock.now()
         self.before = len(self.log.journal)
@@ -70,6 +84,21 @@ def test_a_decision_is_shown_soon() -> None:
             await asyncio.sleep(60)
             assert owned.written(CHANGES) == [200]
             assert owned.written(STATE) == [200, 5200]
+
+    warped(main)
+
+
+@pytest.mark.parametrize(
+    ("late_s", "after_ms"), [(-3600, 200), (2, 200), (10, 1000), (49, 4900), (51, 5000), (3600, 5000)]
+)
+def test_a_decision_that_is_late_waits_for_a_tenth_of_that(late_s: int, after_ms: int) -> None:
+    """0.2 s at least, and as long as all else waits at most."""
+
+    async def main(clock: WarpClock) -> None:
+        async with Owned(clock, late_ms=1000 * late_s) as owned:
+            await owned.poll(1, 1500)
+            await asyncio.sleep(60)
+            assert owned.written(CHANGES) == [after_ms]
 
     warped(main)
 
@@ -132,7 +161,7 @@ def test_a_stop_makes_a_last_checkpoint() -> None:
         assert next_offset(ran.state) == len(CALM) + 1
         again = await owned.log.bounds(CHANGES, 0)
         async with asyncio.timeout(1):
-            await own(owned.log, 0, settings=SETTINGS, observer=Unseen(), stop=owned.stop)
+            await own(owned.log, 0, settings=SETTINGS, clock=clock, observer=Unseen(), stop=owned.stop)
         assert await owned.log.bounds(CHANGES, 0) == again, "after an orderly end nothing is shown again"
 
     warped(main)
@@ -158,7 +187,7 @@ def test_a_drain_ends_in_a_gap() -> None:
         end = await log.append(DELTAS, 0, CALM)
         for _ in range(2):
             async with asyncio.timeout(0.1):
-                await own(log, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event(), until=end)
+                await own(log, 0, settings=SETTINGS, clock=clock, observer=Unseen(), stop=asyncio.Event(), until=end)
             assert next_offset(Ran(log.journal).state) == end == len(CALM) + 1
 
     warped(main)
@@ -186,14 +215,16 @@ def test_a_drain_ends_at_its_end() -> None:
         await log.append(DELTAS, 0, [*CALM, record(totals(1, 1500)), Message(None, b"no JSON")])
         _, end = await log.bounds(DELTAS, 0)
         async with asyncio.timeout(0.1):
-            await own(log, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event(), until=end)
+            await own(log, 0, settings=SETTINGS, clock=clock, observer=Unseen(), stop=asyncio.Event(), until=end)
         ran = Ran(log.journal)
         assert next_offset(ran.state) == end
         assert len(ran.said(CHANGES)) == 2
         before = len(log.journal)
         for nothing_to_do in (end, 0):
             async with asyncio.timeout(0.1):
-                await own(log, 0, settings=SETTINGS, observer=Unseen(), stop=asyncio.Event(), until=nothing_to_do)
+                await own(
+                    log, 0, settings=SETTINGS, clock=clock, observer=Unseen(), stop=asyncio.Event(), until=nothing_to_do
+                )
         assert log.journal[before:] == []
 
     warped(main)

@@ -20,7 +20,7 @@ from stream.runtime.partition import TrackerSettings, own
 from stream.runtime.worker import work
 from tests.adapters.world import read_all
 from tests.runtime.drawn import Entry
-from tests.runtime.lives import Unseen
+from tests.runtime.lives import Punctual, Unseen
 from tests.runtime.watched import Kind, Torn, Trouble, WatchedLog
 
 KINDS: Sequence[Kind] = ("killed", "refused", "unanswered", "frozen")
@@ -91,7 +91,9 @@ class Process(WatchedLog):
     async def run(self, ends: Mapping[int, int]) -> None:
         async def serve(partition: int, ended: asyncio.Event) -> None:
             end = ends[partition]
-            await own(self, partition, settings=self._way.settings, observer=Unseen(), stop=ended, until=end)
+            await own(
+                self, partition, settings=self._way.settings, clock=Punctual(), observer=Unseen(), stop=ended, until=end
+            )
             await ended.wait()  # more may come to it
 
         await work("tracker", self, serve, self._stop, self._random)
@@ -217,7 +219,15 @@ class Run:
             assert result is None or isinstance(result, asyncio.CancelledError), repr(result)
         for partition, end in self._ends.items():
             settings = self._way.settings
-            await own(self._log, partition, settings=settings, observer=Unseen(), stop=asyncio.Event(), until=end)
+            await own(
+                self._log,
+                partition,
+                settings=settings,
+                clock=Punctual(),
+                observer=Unseen(),
+                stop=asyncio.Event(),
+                until=end,
+            )
 
 
 # ---------------------------------------------------------------- what came of it

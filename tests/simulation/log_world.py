@@ -202,7 +202,7 @@ class _Play:
 
     async def _track(self, log: Client, rng: random.Random, stop: asyncio.Event) -> None:
         async def serve(partition: int, ended: asyncio.Event) -> None:
-            await own(log, partition, settings=self._settings, observer=Unseen(), stop=ended)
+            await own(log, partition, settings=self._settings, clock=self._world.clock, observer=Unseen(), stop=ended)
 
         await work("tracker", log, serve, stop, rng)
 

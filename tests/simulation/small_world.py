@@ -19,7 +19,7 @@ from stream.runtime.checkpoint import META
 from stream.runtime.partition import TrackerSettings, own
 from stream.runtime.worker import work
 from tests.runtime.history import HOURLY, KEPT, START_MS, adjustment, ladder, record, registration, totals
-from tests.runtime.lives import Unseen
+from tests.runtime.lives import Punctual, Unseen
 from tests.simulation.auditor import Totals
 from tests.simulation.broker import Entry
 from tests.simulation.client import Client
@@ -89,7 +89,7 @@ class _Small:
 
     async def _track(self, log: Client, rng: random.Random, stop: asyncio.Event) -> None:
         async def serve(partition: int, ended: asyncio.Event) -> None:
-            await own(log, partition, settings=SETTINGS, observer=Unseen(), stop=ended)
+            await own(log, partition, settings=SETTINGS, clock=Punctual(), observer=Unseen(), stop=ended)
 
         await work("tracker", log, serve, stop, rng)
 

@@ -70,7 +70,9 @@ async def work_off(log: Log, clock: Clock) -> None:
     for number in range(PARTITIONS):
         _, end = await log.bounds(DELTAS, number)
         observer = Metrics(clock).tracker
-        await own(log, number, settings=TrackerSettings(), observer=observer, stop=asyncio.Event(), until=end)
+        await own(
+            log, number, settings=TrackerSettings(), clock=clock, observer=observer, stop=asyncio.Event(), until=end
+        )
 
 
 async def wrong(

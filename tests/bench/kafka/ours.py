@@ -57,13 +57,14 @@ async def main() -> None:
     )
     told = os.environ.get("DECISION_DELAY_S")
     pace = partition.TrackerSettings() if told is None else partition.TrackerSettings(decision_delay_s=float(told))
-    observer = Observer(Metrics(SystemClock()).tracker)
+    clock = SystemClock()
+    observer = Observer(Metrics(clock).tracker)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     log = await KafkaLog.open(settings)
 
     async def serve(number: int, ended: asyncio.Event) -> None:
-        await partition.own(log, number, settings=pace, observer=observer, stop=ended)
+        await partition.own(log, number, settings=pace, clock=clock, observer=observer, stop=ended)
 
     try:
         await work("tracker", log, serve, stop, random.Random())
