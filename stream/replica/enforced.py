@@ -23,12 +23,17 @@ class EnforcementReader:
         self.switches = Switches()
         self.unsettled: dict[str, Enforcement] = {}
         """Whose platform does not show what it was asked for."""
-        self.damage = ""
+        self._damaged: dict[bytes, str] = {}
         self._records: dict[bytes, bytes] = {}
         self._history = history
         self._generation = 0
         self._tell = tell
         self._now = now
+
+    @property
+    def damage(self) -> str:
+        """Of the first of the records that cannot be read."""
+        return next(iter(self._damaged.values()), "")
 
     def enforcement(self, service: str) -> Enforcement | None:
         value = self._records.get(service.encode())
@@ -37,7 +42,8 @@ class EnforcementReader:
     async def begin(self, first: int, end: int) -> int:
         await self._history.open(self._now())
         self._generation = self._history.generation
-        self.switches, self.damage = Switches(), ""
+        self.switches = Switches()
+        self._damaged.clear()
         self._records.clear()
         self.unsettled.clear()
         return first
@@ -52,7 +58,7 @@ class EnforcementReader:
             try:
                 entries += self._note(key, value)
             except Corrupt as error:
-                self.damage = str(error)
+                self._damaged[key] = f"{ENFORCEMENTS}/{self.partition}: {error}"
             services.append(key.decode(errors="replace"))
         for first in range(0, len(services), AT_ONCE):
             some = set(services[first : first + AT_ONCE])
@@ -65,6 +71,7 @@ class EnforcementReader:
         """The record of a service (None: it has none any more), or of the switches.  Raises Corrupt."""
         service = key.decode(errors="replace")
         self._records.pop(key, None)
+        self._damaged.pop(key, None)
         self.unsettled.pop(service, None)
         if value is None:
             return

@@ -33,8 +33,11 @@ class Reader(Protocol):
 
     topic: str
     partition: int
-    damage: str
-    """Why something that was read cannot be shown; empty if all is well."""
+
+    @property
+    def damage(self) -> str:
+        """Why something that was read cannot be shown; empty if all is well."""
+        ...
 
     async def begin(self, first: int, end: int) -> int:
         """Where to read from: at `first`, the oldest offset kept, or later."""

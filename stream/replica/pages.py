@@ -26,7 +26,7 @@ from stream.runtime.checkpoint import META, OUT, Place, meta_of, page_at, part_k
 from stream.runtime.comparison import Comparison
 
 IDS = "ids/"
-UNSHOWN = (OUT, IDS.encode())
+UNSHOWN = (OUT, IDS.encode(), b"notifier")
 """What keys begin with that nobody asks for."""
 COMPARISON = b"comparison/"
 

@@ -76,6 +76,7 @@ class Replica:
         self._decoded: OrderedDict[tuple[int, int], Decoded] = OrderedDict()
         self._probes = 0
         self._probe_now = asyncio.Event()
+        self._silence = ""  # why the log does not say how far it goes
         self._sampled_at = -1
 
     # ------------------------------------------------------------ following
@@ -129,10 +130,11 @@ class Replica:
         for reader, progress in self._readers:
             try:
                 _, end = await self._log.bounds(reader.topic, reader.partition)
-            except Unavailable as error:
-                progress.trouble = progress.trouble or str(error)
-                continue
+            except (Unavailable, TimeoutError) as error:
+                self._silence = str(error) or "it does not say where it ends"
+                return
             progress.probe(number, at, end)
+        self._silence = ""
         await self._look()
 
     async def _look(self) -> None:
@@ -295,7 +297,7 @@ class Replica:
             letters=self._history.letters_since(self._clock.now() - DAY_MS),
             damaged=damaged,
             is_complete=all(progress.as_of is not None or reader.damage for reader, progress in self._readers),
-            unreachable=next((progress.trouble for _, progress in self._readers if progress.trouble), ""),
+            unreachable=next((progress.trouble for _, progress in self._readers if progress.trouble), self._silence),
         )
 
     def problems(self) -> Sequence[Problem]:

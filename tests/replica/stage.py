@@ -132,7 +132,7 @@ async def until(holds: Callable[[], bool], what: str) -> None:
     """Wait for a condition."""
     try:
         async with asyncio.timeout(20):
-            while not holds():
+            while not holds():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"never: {what}") from None
