@@ -511,6 +511,9 @@ def test_numbers_and_dates() -> None:
         "de": ["1,46 GiB", "1.500 kbit/s", "um 03:40 Uhr", "am 3. Feb. um 03:40 Uhr", "04.12.2025, 03:40"],
         "ru": ["1,46 ГиБ", "1 500 кбит/с", "в 03:40", "3 февр. в 03:40", "4 дек. 2025 г., 03:40"],
     }
+    assert languages()["de"].size_at_least(1_570_000_000) == "1,46\u00a0GiB"
+    assert languages()["en"].size_at_least(1 << 30) == "1\u00a0GiB"
+    assert languages()["en"].size_at_least((990 << 20) - 1) == "989.99\u00a0MiB"
     assert str(written["en"][2]) == '<time datetime="2026-02-02T02:40:00Z">at 03:40</time>'
 
 

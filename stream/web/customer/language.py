@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from stream.config.units import rounded_size_text, speed_text
 from stream.core.speed import ORIGINAL, Speed
+from stream.web.foretelling import rounded_down_text
 from stream.web.rendering import TimeKind, machine_instant
 
 CATALOGUES: Final = Path(__file__).parent / "catalogues"
@@ -69,6 +70,10 @@ class Language:
 
     def size(self, size_bytes: int) -> str:
         return self._quantity(rounded_size_text(size_bytes))
+
+    def size_at_least(self, size_bytes: int) -> str:
+        """Of what one may still use: never told to be more than it is."""
+        return self._quantity(rounded_down_text(size_bytes))
 
     def percent(self, percent: int) -> str:
         return format_percent(Decimal(percent) / 100, locale=self.locale)

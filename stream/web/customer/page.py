@@ -128,7 +128,7 @@ def _usage(calendar: Calendar, view: PlanView, plan: Plan) -> Usage:
     counts = counts_text(calendar.language, plan)
     if view.quota_bytes is None:
         return Usage(text("{used} used {window}; no limit at this speed", **used), None, usage_bar(0, None), counts)
-    left = calendar.size(max(0, view.quota_bytes - view.usage_bytes))
+    left = calendar.language.size_at_least(max(0, view.quota_bytes - view.usage_bytes))
     return Usage(
         text("{used} of {allowed} used {window}", allowed=calendar.size(view.quota_bytes), **used),
         text("{left} left", left=left),

@@ -128,7 +128,7 @@ def _exact(calendar: Calendar, coming: Coming) -> Markup:
     text, speed, when = calendar.language.text, calendar.language.speed(coming.due), calendar.at(coming.at)
     if coming.below_bytes is None:
         return text(COMING[coming.kind], speed=speed, when=when)
-    size = calendar.size(coming.below_bytes)
+    size = calendar.language.size_at_least(coming.below_bytes)
     if coming.kind == "up":
         return text(
             "Back to {speed} {when}, if you use less than {size} until then.", speed=speed, when=when, size=size
