@@ -31,7 +31,7 @@ _DAY_MS = 86_400_000
 RETENTION_MS: Mapping[str, int] = {DELTAS: 40 * _DAY_MS, CHANGES: 400 * _DAY_MS, DEAD_LETTERS: 30 * _DAY_MS}
 """How long the records of the other topics are kept, unless the configuration says something else."""
 
-Role: TypeAlias = Literal["tracker", "enforcer", "collector"]
+Role: TypeAlias = Literal["tracker", "enforcer", "collector", "notifier"]
 
 
 class Fetch(NamedTuple):
@@ -197,6 +197,22 @@ class Platform(Protocol):
 
     def express(self, speed: Speed) -> Speed:
         """The nearest speed that the platform can show, never faster (VMmanager: whole Mbit/s, at least 1)."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------- who is told
+
+
+class Receiver(Protocol):
+    """Who is told of what happens."""
+
+    async def deliver(self, event: bytes) -> None:
+        """One CloudEvent in structured JSON; the receiver has it for good when this returns.
+
+        Raises Unavailable (try again later: it may have got it), Refused (it understood and does not want this one).
+        """
         ...
 
     async def close(self) -> None: ...

@@ -7,6 +7,7 @@ their own.
 from __future__ import annotations
 
 from stream.bootstrap.logs import kafka_settings, open_log, own_log
+from stream.bootstrap.notifying import tell_test
 from stream.bootstrap.parts import Parts, client_secret, client_settings, make_match, make_platform
 from stream.bootstrap.process import run, serve
 from stream.bootstrap.roles import ALL_ROLES, collecting, comparison_records, drain, enforcing, tracking, work_together
@@ -29,6 +30,7 @@ __all__ = [
     "replica_settings",
     "run",
     "serve",
+    "tell_test",
     "tracking",
     "web_section",
     "web_settings",

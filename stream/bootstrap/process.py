@@ -16,6 +16,7 @@ from stream.adapters import systemd
 from stream.adapters.clock import SystemClock
 from stream.adapters.sqlite import SqliteLog
 from stream.bootstrap.logs import open_log, own_log
+from stream.bootstrap.notifying import notifying
 from stream.bootstrap.parts import Parts, client_secret, make_platform
 from stream.bootstrap.roles import ALL_ROLES, drain, work_together
 from stream.bootstrap.web import shown, web_section
@@ -55,7 +56,8 @@ async def run(
             await _bring_platforms(parts, stack)
         await stack.enter_async_context(_measured(parts, lambda: _problems(metrics, roles)))
         if set(roles) == set(ALL_ROLES):
-            await stack.enter_async_context(shown(parts, beside=True))
+            web = await stack.enter_async_context(shown(parts, beside=True))
+            await stack.enter_async_context(notifying(parts, web and web.replica))
         await _run(parts, roles)
 
 
@@ -72,6 +74,8 @@ async def serve(config: Config) -> None:
         parts = Parts(config=config, log=log, clock=clock, metrics=metrics)
         web = await stack.enter_async_context(shown(parts, beside=False))
         assert web is not None, "the configuration says where"
+        if config.log.kind == "kafka":  # else `run` tells
+            await stack.enter_async_context(notifying(parts, web.replica))
         await stack.enter_async_context(_measured(parts, lambda: _unread(web.replica)))
         stop = asyncio.Event()
         with _signals(stop):

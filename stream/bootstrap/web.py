@@ -60,7 +60,7 @@ async def shown(parts: Parts, *, beside: bool) -> AsyncIterator[Shown | None]:
     stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_follow(replica, stop, beside=beside))
+            group.create_task(follow(replica, stop, beside=beside))
             try:
                 async with serving(app, *web.listen, tls=tls, setting=SETTING) as url:
                     log_.info("web.listening", url=url)
@@ -71,7 +71,7 @@ async def shown(parts: Parts, *, beside: bool) -> AsyncIterator[Shown | None]:
         raise first_of(errors) from errors
 
 
-async def _follow(replica: Replica, stop: asyncio.Event, *, beside: bool) -> None:
+async def follow(replica: Replica, stop: asyncio.Event, *, beside: bool) -> None:
     try:
         await replica.follow(stop)
     except Exception as error:

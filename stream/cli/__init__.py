@@ -40,6 +40,7 @@ COMMANDS = {
     "topics": Place("topics", "topics", "Make the topics on a Kafka cluster, and look after them."),
     "platform": Place("platforms", "platform", "Open the brake, give speeds back, settle originals."),
     "token": Place("tokens", "token", "Say who may come in to the API and the pages."),
+    "notify": Place("notifying", "notify", "Try whether who is to be told of what happens can be told."),
     "simulator": Place("simulator", "simulator", "Serve a VMmanager to try things on."),
     "backup": Place("backup", "backup", "Copy the log, also while it is in use."),
 }

@@ -15,7 +15,7 @@ from stream.config.kafka import PORT, SECRET_KEYS, SECTION, Kafka, check_kafka
 from stream.config.mappings import read_mapping
 from stream.config.model import Config, General
 from stream.config.notify import SECTION as NOTIFY
-from stream.config.notify import Notify
+from stream.config.notify import Notify, check_notify
 from stream.config.plans import read_plan
 from stream.config.platforms import Vmmanager
 from stream.config.rules import Rule, Rules
@@ -61,7 +61,9 @@ def _content(file: FilePath) -> bytes:
         raise Misconfigured(f"{file}: the file cannot be read ({cause}); make it readable to this user") from error
 
 
-def _files(platforms: Platforms, kafka: Kafka | None, web: Web | None) -> Iterator[tuple[Path, FilePath, bool]]:
+def _files(
+    platforms: Platforms, kafka: Kafka | None, web: Web | None, notify: Notify | None
+) -> Iterator[tuple[Path, FilePath, bool]]:
     """Place in the configuration, file, and whether it holds a secret."""
     for name, platform in platforms.items():
         if platform is None:
@@ -73,6 +75,8 @@ def _files(platforms: Platforms, kafka: Kafka | None, web: Web | None) -> Iterat
         yield (*SECTION, key), file, key in SECRET_KEYS
     for place, file, secret in web.files() if web else ():
         yield (*WEB, *place), file, secret
+    for place, file, secret in notify.files() if notify else ():
+        yield (*NOTIFY, *place), file, secret
 
 
 class _Loader:
@@ -102,7 +106,9 @@ class _Loader:
         if web is not None and general is not None:
             check_web(self._document, warnings, web, general.listen)
         notify = self._optional(Notify, NOTIFY)
-        named = list(_files(platforms, kafka, web))
+        if notify is not None:
+            check_notify(self._document, notify)
+        named = list(_files(platforms, kafka, web, notify))
         strict = self._document if general and general.strict_secrets else warnings
         check_secrets(strict, [(path, file) for path, file, secret in named if secret], self._environ)
         if with_files:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge, Info
 from stream import __version__
 from stream.metrics.collection import CollectionMetrics
 from stream.metrics.enforcement import EnforcementMetrics, PlatformMetrics
+from stream.metrics.notifying import NoticeMetrics
 from stream.metrics.tracking import TrackerMetrics
 from stream.metrics.web import WebMetrics
 from stream.ports import Clock, Role
@@ -29,6 +30,7 @@ class Metrics:
         self.enforcement = EnforcementMetrics(self.registry)
         self.platforms = PlatformMetrics(self.registry, clock)
         self.web = WebMetrics(self.registry)
+        self.notices = NoticeMetrics(self.registry)
         self._assigned = Gauge(
             "quota_stream_assigned_partitions",
             "How many partitions this process is to serve in each of its roles.",

@@ -12,6 +12,7 @@ from stream.wire.inputs import (
     encode_registration,
     encode_watermark,
 )
+from stream.wire.notices import encode_notice, notice_of
 from stream.wire.outcomes import decode_outcome, encode_control, encode_outcome
 from stream.wire.pages import decode_page, encode_page
 from stream.wire.partitions import partition_of
@@ -27,10 +28,12 @@ __all__ = [
     "encode_dead_letter",
     "encode_delta",
     "encode_deregistration",
+    "encode_notice",
     "encode_outcome",
     "encode_page",
     "encode_plans",
     "encode_registration",
     "encode_watermark",
+    "notice_of",
     "partition_of",
 ]

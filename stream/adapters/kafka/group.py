@@ -25,7 +25,7 @@ from stream.ports import CHANGES, DELTAS, Role
 
 log = structlog.get_logger()
 
-FOLLOWS = {"tracker": DELTAS, "enforcer": CHANGES, "collector": DELTAS}
+FOLLOWS = {"tracker": DELTAS, "enforcer": CHANGES, "collector": DELTAS, "notifier": CHANGES}
 """The topic whose partitions a role's group shares out."""
 LOOK_S = 1.0
 COMMIT_EVERY_S = 5.0
