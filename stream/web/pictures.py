@@ -187,7 +187,7 @@ def history_band(spans: Sequence[Span], since: int, until: int, labels: Labels, 
             '<rect class="s{}" width="100%" height="100%"/>{}</svg>'
         ).format(
             _percent(x), high - tall, _percent(end - x), tall, span.title,
-            shade(span.rank, ranks + 1), min(tall - 4, 15), span.text,
+            shade(span.rank, ranks + 1), _inside(span.text, end - x, min(tall - 4, 15)),
         )  # fmt: skip
         if span.href:
             drawn = Markup('<a href="{}" tabindex="-1">{}</a>').format(span.href, drawn)
