@@ -293,7 +293,7 @@ async def test_once_by_its_id(tmp_path: Path) -> None:
         (422, {"kind": "reset", "at": 5}, "there is no such field"),
         (422, {"kind": "raise"}, "kind"),
         (422, {"kind": "credit"}, "bytes: Field required"),
-        (422, {"kind": "credit", "bytes": "5"}, "valid integer"),
+        (422, {"kind": "credit", "bytes": "5"}, "should be a whole number, without quotes"),
         (422, {"kind": "credit", "bytes": 0}, "greater than or equal to 1"),
         (422, {"kind": "pin", "profile": "slow"}, "plan: Field required"),
         (422, {"kind": "reset", "id": "a\nb"}, "should match pattern"),
@@ -378,7 +378,7 @@ async def test_queries_that_cannot_be(one: Installation, query: str) -> None:
         answer = await client.get(f"/services?{query}")
         assert answer.status_code == 422
         assert answer.json()["detail"].startswith(f"query.{query.partition('=')[0]}: ")
-        for path, status in (("/nothing", 404), ("/services/vm1/nothing", 404), ("/population?since=5&until=5", 422)):
+        for path, status in (("/nothing", 404), ("/services/vm1/nothing", 404)):
             assert (await client.get(path)).status_code == status
         assert (await client.delete("/services")).status_code == 405
 

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from stream.core.enforced import speed_from_json
 from stream.replica import model
 from stream.replica.replica import Replica
-from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Service, Tags
+from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Service, Tags, errors
 
 MOST_ENTRIES = 1000
 CSV_PAGE = 500
@@ -86,7 +86,7 @@ def history_router(replica: Replica, tags: Tags, first: Sequence[params.Depends]
         """What happened to any service."""
         return EntriesDocument.of(await replica.recent(since=since, before=before, limit=limit))
 
-    @router.get("/history/{service:path}", dependencies=[Depends(tags)], responses=TAGGED)
+    @router.get("/history/{service:path}", dependencies=[Depends(tags)], responses=TAGGED | errors(404))
     async def history(
         service: Service, before: Before = None, limit: Limit = 100, since: Since = None
     ) -> EntriesDocument:
@@ -94,7 +94,10 @@ def history_router(replica: Replica, tags: Tags, first: Sequence[params.Depends]
         return EntriesDocument.of(await replica.history(service, before=before, limit=limit, since=since))
 
     @router.get(
-        "/history.csv/{service:path}", dependencies=[Depends(tags)], responses=TAGGED | TABLE, response_class=Response
+        "/history.csv/{service:path}",
+        dependencies=[Depends(tags)],
+        responses=TAGGED | errors(404) | TABLE,
+        response_class=Response,
     )
     async def history_csv(service: Service, tagged: Response, since: Since = None) -> Response:
         """The history as CSV (RFC 4180), UTF-8, times in UTC.  A cell that a spreadsheet would take for a formula is

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, params
+from fastapi import APIRouter, Depends, Query, params
 from pydantic import Field
 
-from stream.replica.model import PlatformStatus
+from stream.replica.model import PlatformStatus, Population
 from stream.replica.replica import Replica
 from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Tags
 from stream.web.api.history import Before
@@ -126,13 +126,6 @@ def platform_document(platform: PlatformStatus) -> PlatformDocument:
     )
 
 
-def _end(since: int, until: int) -> int:
-    """Of the time that samples are asked of.  Raises HTTPException."""
-    if until <= since:
-        raise HTTPException(422, "query.until: it is not after since; give a later one")
-    return min(until, since + MOST_SPAN_MS)
-
-
 def freshness_router(replica: Replica, first: Sequence[params.Depends]) -> APIRouter:
     """Answers also while not everything was read yet."""
     router = APIRouter(prefix=PREFIX, tags=["installation"], dependencies=first, responses=READING)
@@ -165,8 +158,10 @@ def installation_router(
         """How many services are in which profile, now and over time."""
         counts = sorted(replica.population().items())
         now = [CountDocument(plan=plan, profile=profile, services=count) for (plan, profile), count in counts]
-        last = until if until is not None else max(since or 0, replica.freshness().as_of or 0) + 1
-        found = [] if since is None else await replica.population_over_time(since, _end(since, last))
+        end = (replica.freshness().as_of or 0) + 1 if until is None else until
+        found: Sequence[Population] = ()
+        if since is not None and since < end:
+            found = await replica.population_over_time(since, min(end, since + MOST_SPAN_MS))
         samples = [
             CountAtDocument(at=one.at, plan=one.plan, profile=one.profile, services=one.services) for one in found
         ]

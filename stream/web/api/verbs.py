@@ -8,11 +8,11 @@ from contextlib import aclosing
 from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import APIRouter, Body, HTTPException, Path, Response, params
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from stream.config.units import DURATION
 from stream.core.errors import Misconfigured, Rejected
-from stream.core.model import MAX_BYTES
+from stream.core.model import MAX_BYTES, MAX_INSTANT
 from stream.ports import Clock
 from stream.replica.replica import Replica
 from stream.runtime.operating import Operating, Wish
@@ -28,9 +28,21 @@ COUNTED_WITHIN_S = 10.0
 SHOWN_WITHIN_S = 5.0
 MOST_DAYS = 3660
 DAY_MS = DURATION.units["d"]
+HOUR_MS = DURATION.units["h"]
 PRINTABLE = rf"^[^{CONTROL}]+$"
 
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=PRINTABLE)]
+
+
+def _whole(value: object) -> object:
+    """JSON knows 5.0 as a whole number; pydantic by itself would take "5" and true for one, or else refuse 5.0."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError("should be a whole number, without quotes")
+    return value
+
+
+Whole: TypeAlias = Annotated[int, Field(strict=False), BeforeValidator(_whole)]
+When: TypeAlias = Annotated[Whole, Field(ge=0, le=MAX_INSTANT)]
 
 
 class Sent(Document):
@@ -54,7 +66,7 @@ class Credited(Adjusted):
 
     kind: Literal["credit"]
     plan: Name | None = Field(None, description="of this plan alone; null: all plans of the service")
-    bytes: int = Field(ge=1, le=MAX_BYTES, description="by so much")
+    bytes: Whole = Field(ge=1, le=MAX_BYTES, description="by so much")
 
 
 class Exempted(Adjusted):
@@ -62,7 +74,7 @@ class Exempted(Adjusted):
 
     kind: Literal["exempt"]
     plan: Name | None = Field(None, description="of this plan alone; null: all plans of the service")
-    until: Instant = Field(description="ms since 1970 (UTC)")
+    until: When = Field(description="ms since 1970 (UTC)")
 
 
 class Pinned(Adjusted):
@@ -71,7 +83,7 @@ class Pinned(Adjusted):
     kind: Literal["pin"]
     plan: Name = Field(description="of which plan")
     profile: Name = Field(description="one of its profiles")
-    until: Instant | None = Field(None, description="ms since 1970 (UTC); null: until it is unpinned")
+    until: When | None = Field(None, description="ms since 1970 (UTC); null: until it is unpinned")
 
 
 class Unpinned(Adjusted):
@@ -101,7 +113,9 @@ class AdjustedDocument(Document):
 
 
 class Allowed(Sent):
-    for_ms: int = Field(3_600_000, ge=1, le=DURATION.most, description="the brake lets everything pass for so long, ms")
+    for_ms: Whole = Field(
+        3_600_000, ge=1, le=DURATION.most, description="ms; the brake lets everything pass for so long"
+    )
     why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="kept with it")
 
 
@@ -115,7 +129,7 @@ class SwitchedDocument(Document):
 
 
 class Linked(Sent):
-    days: int = Field(30, ge=1, le=MOST_DAYS, description="the link is valid for so long")
+    days: Whole = Field(30, ge=1, le=MOST_DAYS, description="the link is valid for so long")
 
 
 class LinkDocument(Document):
