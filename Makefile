@@ -8,7 +8,7 @@ INPUTS ?= 20000
 SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-core test-kafka check proof simulate simulate-mutants torture torture-kafka fuzz soak bench bench-kafka lock clean
+.PHONY: help demo test test-core test-kafka test-web check proof simulate simulate-mutants torture torture-kafka fuzz soak bench bench-kafka lock clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,10 @@ help: ## Show the targets
 demo: .venv/ready ## The whole line on this machine, faster than time, with an audit at the end
 	@$(BIN)/quota-stream demo
 
-test: test-core test-kafka ## All tests
+test: test-core test-kafka test-web ## All tests
 
 test-core: .venv/ready ## The tests that need Python only
-	@$(BIN)/pytest -n 2 --dist worksteal --ignore tests/kafka tests
+	@$(BIN)/pytest -n 2 --dist worksteal --ignore tests/kafka --ignore tests/web --ignore tests/observability tests
 
 .kafka/ready: tests/kafka/pom.xml tests/kafka/fetch.py | .venv/ready
 	@$(BIN)/python -m tests.kafka.fetch
@@ -40,6 +40,13 @@ test-core: .venv/ready ## The tests that need Python only
 
 test-kafka: .venv/ready .kafka/ready ## The tests with a real Kafka, which is fetched once; needs Java 17 and Maven
 	@$(BIN)/pytest -n 2 --dist loadfile tests/kafka
+
+.web/ready: tests/web/install.py | .venv/ready
+	@$(BIN)/python -m tests.web.install
+	@mkdir -p $(@D) && touch $@
+
+test-web: .venv/ready .web/ready ## The tests with a real browser and Prometheus; as root it installs both, with apt-get
+	@$(BIN)/pytest -n 2 --dist loadfile tests/web tests/observability
 
 check: .venv/ready ## What CI does: format, lint, types, all tests
 	@$(BIN)/ruff format --check .
@@ -87,5 +94,5 @@ lock: .venv/ready ## Renew the locked dependencies
 		--extra dev pyproject.toml --output-file .ci/requirements.lock
 
 clean: ## Remove what the other targets made
-	@rm -rf .venv .kafka build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf .venv .kafka .web build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
