@@ -26,5 +26,5 @@ def file() -> dict[str, Any]:
 
 SERVICES: Mapping[str, dict[str, Any]] = file()["services"]
 OUR_SERVICES = [name for name, service in SERVICES.items() if service["image"] == OURS]
-ROLES = {"collector": "collect", "tracker": "track", "enforcer": "enforce"}
+ROLES = {"collector": "collect", "tracker": "track", "enforcer": "enforce", "serve": "serve"}
 ONCE = ("topics", "plans")

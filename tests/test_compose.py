@@ -77,7 +77,7 @@ def test_what_is_used_is_declared_and_the_other_way_round() -> None:
 def test_ports_are_open_to_this_machine_only() -> None:
     """Whatever is published, is on loopback; what needs no looking at is not published."""
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(ports) == {"simulator", "prometheus", "grafana"}
+    assert set(ports) == {"serve", "simulator", "prometheus", "grafana"}
     for published in ports.values():
         assert [port for port in published if not re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)] == []
 
@@ -181,7 +181,12 @@ def test_the_configuration_fits_to_the_services() -> None:
     for name in (*ROLES, "simulator"):
         assert simulator["--password-file"].removeprefix(SECRETS) in SERVICES[name]["secrets"]
     assert SERVICES["tracker"]["deploy"]["replicas"] == 3
-    assert all(SERVICES[name]["deploy"]["replicas"] <= config.partitions for name in ROLES)
+    assert all(SERVICES[name].get("deploy", {"replicas": 1})["replicas"] <= config.partitions for name in ROLES)
+    assert config.web is not None
+    assert config.web.listen is not None
+    assert SERVICES["serve"]["ports"] == [f"127.0.0.1:{config.web.listen.port}:{config.web.listen.port}"]
+    kept = [target for source, target, *_ in mounts(SERVICES["serve"]) if source == "serve"]
+    assert [str(file.parent) for file in (config.web.tokens_file, config.web.index) if file is not None] == 2 * kept
 
 
 def test_prometheus_finds_each_container_of_each_role() -> None:

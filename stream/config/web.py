@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path as FilePath
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -120,6 +121,14 @@ class Web(Section):
             yield ("link_key_files", number), file, True
 
 
+def _is_here(host: str) -> bool:
+    """Whether it is an address of this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def check_web(errors: Document, warnings: Document, web: Web, listen: Address | None) -> None:
     """Add what its settings have wrong together, and with where metrics and health are served."""
     if web.listen is None:
@@ -127,8 +136,8 @@ def check_web(errors: Document, warnings: Document, web: Web, listen: Address | 
     if web.listen == listen:
         what = f"{listen.host}:{listen.port} is where metrics and health are served"
         errors.add(Problem((*SECTION, "listen"), what, f"write another port, for example {listen.host}:{PORT}"))
-    host = web.listen.host
-    if not web.secure and host != "localhost" and not ipaddress.ip_address(host).is_loopback:
-        what = f"tokens go over the network as they are, to {host}"
+    reached = urlsplit(web.public_url).hostname if web.public_url else None
+    if not web.secure and not _is_here(reached or web.listen.host):
+        what = f"tokens go over the network as they are, to {web.listen.host}"
         cure = "write `tls:` with your certificate, or an address of this machine alone with a proxy before it"
         warnings.add(Problem((*SECTION, "listen"), what, cure))

@@ -89,6 +89,7 @@ def test_mistakes(lines: tuple[str, ...], problem: str) -> None:
         (("listen: localhost:8480",), False),
         (("listen: '[::1]:8480'",), False),
         (("listen: 0.0.0.0:8480", "public_url: http://quota.example.com"), True),
+        (("listen: 0.0.0.0:8480", "public_url: http://127.0.0.1:8480"), False),
         (("listen: 0.0.0.0:8480", "public_url: https://quota.example.com"), False),
         (("listen: 0.0.0.0:8480", "tls: {cert_file: a, key_file: b}"), False),
     ],

@@ -33,6 +33,7 @@ class Place(NamedTuple):
     broker: int
     controller: int
     simulator: int
+    web: int
 
     def here(self, text: str, metrics: int = 0) -> str:
         """A word of ours, with this machine's addresses and paths for those of the containers."""
@@ -43,6 +44,7 @@ class Place(NamedTuple):
             (":9092", f":{self.broker}"),
             (":9093", f":{self.controller}"),
             (":8080", f":{self.simulator}"),
+            (":8480", f":{self.web}"),
             ("', 8080", f"', {self.simulator}"),
             (":9464", f":{metrics}"),
             ("/run/secrets/simulator_password", str(COMPOSE / "simulator.password")),
@@ -54,7 +56,7 @@ class Place(NamedTuple):
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(tmp_path, *free_ports(3))
+    return Place(tmp_path, *free_ports(4))
 
 
 @asynccontextmanager
@@ -150,6 +152,13 @@ async def total(started: list[Container], role: str) -> Counter[str]:
     return found
 
 
+async def shown(place: Place, token: str) -> int:
+    """How many services the API shows."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{place.web}", headers=headers) as client:
+        return int((await client.get("/api/v1/services")).json()["total"])
+
+
 @pytest.mark.timeout(300)
 async def test_all_of_it_works_together(place: Place) -> None:
     """Topics and plans twice, as with each `up`; then every role works, is healthy, slows somebody, and ends well."""
@@ -159,10 +168,11 @@ async def test_all_of_it_works_together(place: Place) -> None:
             await called(folder, *SERVICES[name]["command"])
         async with containers(place) as started:
             assert Counter(container.name for container in started) == {
-                "collector": 2, "tracker": 3, "enforcer": 2, "simulator": 1,
+                "collector": 2, "tracker": 3, "enforcer": 2, "serve": 1, "simulator": 1,
             }  # fmt: skip
             for container in started:
                 await until(partial(container.is_healthy, place))
+            token = (await called(place.folder / "serve-0", "token", "create", "anna", "--role", "operate")).strip()
 
             async def works() -> bool:
                 counts = {role: await total(started, role) for role in ROLES}
@@ -171,6 +181,7 @@ async def test_all_of_it_works_together(place: Place) -> None:
                     and counts["tracker"]["quota_stream_decisions_total"] > 40
                     and counts["tracker"]["quota_stream_checkpoint_duration_seconds_count"] > 0
                     and counts["enforcer"]["quota_stream_enforcement_latency_seconds_count"] > 0
+                    and await shown(place, token) == 40
                 )
 
             await until(works, DEADLINE_S)
