@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -24,6 +25,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from stream.adapters.memory import MemoryLog
+from stream.cli.logs import configure_logs
 from stream.core.enforced import Enforcement, Intent
 from stream.core.errors import Misconfigured
 from stream.core.plan import CalendarWindow, SlidingWindow
@@ -35,6 +37,7 @@ from stream.web.customer.links import service_of, sign
 from stream.web.customer.page import page_of
 from stream.web.customer.words import window_text
 from stream.web.headers import Headers
+from stream.web.serving import serving
 from stream.web.settings import AccessSettings, WebSettings
 from tests.replica.stage import NOW, Counting, Fixed, following
 
@@ -286,6 +289,25 @@ async def test_the_token_stays_where_it_is() -> None:
     assert [(line["event"], line["reason"]) for line in lines] == [("web.refused", "link")]
     assert not re.findall(r"""(?:href|src)=["'](?!/static/|\?lang=)""", response.text)
     assert "<script" not in response.text
+
+
+async def test_no_log_of_a_server_has_the_token(capsys: pytest.CaptureFixture[str]) -> None:
+    """At its most talkative it has no line with it, whatever is sent: a good request, a bad one, a broken one."""
+    token = sign("vm1/101", NOW + DAY, KEY)
+    configure_logs("debug")
+    async with shop(registered("vm1/101")) as here, serving(here.app, "127.0.0.1", 0) as url:
+        port = int(url.rpartition(":")[2])
+        for line in ("GET /c/{} HTTP/1.1", "GET /c/{}x HTTP/1.1", "POST /c/{} HTTP/1.1", "GET /c/{} HTTP/9", "/c/{}"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = f"{line.format(token)}\r\nHost: quota.test\r\nReferer: /c/{token}\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode())
+            assert (await reader.read()).startswith(b"HTTP/1.1 ")
+            writer.close()
+            await writer.wait_closed()
+    told = capsys.readouterr()
+    assert "web.refused" in told.err
+    assert token not in told.err + told.out
+    assert token.rpartition(".")[2] not in told.err + told.out
 
 
 async def test_who_may_embed_it_is_a_setting() -> None:

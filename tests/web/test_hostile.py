@@ -271,22 +271,16 @@ async def test_csv(here: House) -> None:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Everything counted, in a log in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("QUOTA_STREAM_CONFIG", raising=False)
-    config = CONFIG.replace("vpn:", f"{json.dumps(PLAN)}:", 1).replace("80%", "80%")
+    config = CONFIG.replace("vpn:", f"{json.dumps(PLAN)}:", 1)
     (tmp_path / "quota-stream.yaml").write_text(f"{config}listen: off\nweb: {{listen: 'off'}}\n")
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     now = SystemClock().now()
     feed = "".join(json.dumps(record) + "\n" for record in service_records(now))
     call("publish", stdin=feed)
-    yield tmp_path
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    return tmp_path
 
 
 def assert_one_can_look_at(output: str, what: object) -> None:
