@@ -75,10 +75,13 @@ class _Foretold:
             yield self._coming("credit_ends", max(now, expires_at))
         if isinstance(ladder.plan.window, CalendarWindow) and ladder.plan.slices == 1:
             yield self._coming("period", ladder.edge_after(now))
+        moves = promises(ladder, now)
         stay_end = None if ladder.resting else ladder.stay_end()
-        if stay_end is not None and stay_end > now:
-            yield self._coming("stay", stay_end, below=may_still_use(ladder, now))
-        for kind, at, number, below in promises(ladder, now):
+        falls = any(move.kind == "down" and move.at < (stay_end or now) for move in moves)
+        if stay_end is not None and stay_end > now and not falls:
+            shaken = (credit.expires_at for credit in ladder.credits if credit.expires_at < stay_end)
+            yield self._coming("stay", stay_end, below=min(may_still_use(ladder, at) for at in (now, *shaken)))
+        for kind, at, number, below in moves:
             yield self._coming(kind, at, number, below=below)
 
     def _rests(self) -> Iterator[Coming]:

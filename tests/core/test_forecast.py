@@ -345,6 +345,44 @@ def test_a_credit_that_ends_takes_its_speed_along() -> None:
     assert (world.core.outcomes[-1]["at"], world.core.outcomes[-1]["to"]) == (at(60), "50Mbit")
 
 
+def test_a_stay_is_told_with_the_bound_that_the_end_of_a_credit_sets() -> None:
+    """A credit that expires before the stay ends takes its bytes along: no more than the quota may be used."""
+    world = one(LADDER)
+    world.delta(at(0), at(10), QUOTA + 1)
+    world.say(type="adjustment", id="1", service="vm1/1", kind="credit", by="anna", why="", bytes=QUOTA, at=at(5))
+    world.delta(at(10), at(15), 0)
+    assert told(world, "credit_ends", "stay") == [
+        ("credit_ends", at(60), "50Mbit", None),
+        ("stay", at(70), "50Mbit", 100 * QUOTA + 1),
+    ]
+    world.delta(at(15), at(50), QUOTA + 1)
+    world.delta(at(50), at(60), 0)
+    assert (world.core.outcomes[-1]["at"], world.core.outcomes[-1]["to"]) == (at(60), "25Mbit")
+
+
+@pytest.mark.parametrize(("used", "then"), [(199, (20, "x")), (200, (15, "y"))])
+def test_more_traffic_may_open_another_way_up_sooner(used: int, then: tuple[int, str]) -> None:
+    """From 250 to 500 bytes there is no way up here: what is used until a later instant must not lead out of that."""
+    speed = {"in": 10, "out": 10}
+    plan = LADDER | {
+        "window": {"kind": "sliding", "slice_ms": 10 * MINUTE, "slices": 2},
+        "on_change": "keep",
+        "profiles": [
+            {"name": "x", "speed": speed, "quota": 250, "down": "z"},
+            {"name": "y", "speed": speed},
+            {"name": "z", "speed": speed, "stay": 5 * MINUTE, "up": {"below": [[500, "x"]], "else": "y"}},
+        ],
+    }
+    world = one(plan)
+    world.delta(at(0), at(10), 300)
+    world.delta(at(10), at(12), 0)
+    assert told(world) == [("up", at(20), "x", 100 * 200)]
+    world.delta(at(12), at(15), used)
+    world.delta(at(15), at(20), 0)
+    minute, name = then
+    assert (world.core.outcomes[-1]["at"], world.core.outcomes[-1]["to"]) == (at(minute), name)
+
+
 def test_an_exemption_ends_and_then_the_way_up_is_judged() -> None:
     """Exempt beyond its stay, a slowed service learns when both are over; what it uses meanwhile is counted."""
     world = slowest()
