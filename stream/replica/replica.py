@@ -32,8 +32,6 @@ from stream.replica.model import (
     Population,
     Problem,
     Query,
-    Row,
-    RowPlan,
     SourceStatus,
     Standing,
     Status,
@@ -212,19 +210,7 @@ class Replica:
 
     def search(self, query: Query) -> Found:
         rows, total = searching.search(self._columns, query)
-        return Found([self._row(row) for row in rows], total)
-
-    def _row(self, row: int) -> Row:
-        view = self._view(row)
-        return Row(
-            service=view.service,
-            labels=view.labels,
-            speed=view.speed,
-            plans=tuple(RowPlan(each.plan, each.profile, each.usage_bytes, each.quota_bytes) for each in view.plans),
-            source=view.source,
-            counted_to=None if view.current is None else view.current.end,
-            changed_at=max((each.entered_at for each in view.plans), default=None),
-        )
+        return Found([self._columns.line(row) for row in rows], total)
 
     def _view(self, row: int) -> ServiceView:
         place = self._columns.pages[row // PAGE_ROWS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -68,6 +68,8 @@ class Staged(NamedTuple):
     """By row; empty for one in no use."""
     labels: Mapping[int, Mapping[str, str]]
     columns: Mapping[str, NDArray[Any]]
+    amounts: Sequence[tuple[Int64s, Int64s]]
+    """By place of a plan in the service's set: bytes in its window, and the quota, -1 for none."""
 
 
 def share_of(view: ServiceView) -> float:
@@ -96,10 +98,11 @@ def stage(decoded: Decoded, words: Words) -> Staged:
     columns["revision"][rows] = services.revision[rows]
     times = _times(services, rows, counted_to)
     combinations = services.combination[rows]
+    amounts = [(np.zeros(PAGE_ROWS, np.int64), np.full(PAGE_ROWS, -1, np.int64)) for _ in services.ladder_rows]
     for number in np.unique(combinations).tolist():
         places = np.flatnonzero(combinations == number)
-        _stage_alike(services, number, rows[places], times[places], columns, words)
-    return Staged(decoded.number, decoded.names, dict(services.labels), columns)
+        _stage_alike(services, number, rows[places], times[places], columns, amounts, words)
+    return Staged(decoded.number, decoded.names, dict(services.labels), columns, amounts)
 
 
 def _times(services: Services, rows: Int64s, counted_to: Int64s) -> Int64s:
@@ -114,7 +117,13 @@ def _times(services: Services, rows: Int64s, counted_to: Int64s) -> Int64s:
 
 
 def _stage_alike(
-    services: Services, number: int, rows: Int64s, times: Int64s, columns: Mapping[str, NDArray[Any]], words: Words
+    services: Services,
+    number: int,
+    rows: Int64s,
+    times: Int64s,
+    columns: Mapping[str, NDArray[Any]],
+    amounts: Sequence[tuple[Int64s, Int64s]],
+    words: Words,
 ) -> None:
     """Of rows that have the same plans."""
     tables = services.combinations[number]
@@ -128,6 +137,7 @@ def _stage_alike(
         np.maximum(changed, entered, out=changed)
         used = sums_at(table, ladders, np.where(times < 0, entered, times)) // 100
         quotas = _quotas(services, table, rows, table.profile[ladders])
+        amounts[place][0][rows], amounts[place][1][rows] = used, quotas
         share = np.where(quotas > 0, used / np.maximum(quotas, 1), used > 0)
         np.maximum(usage, np.where(quotas < 0, -1.0, share), out=usage)
         if table.rare:
@@ -139,7 +149,7 @@ def _stage_alike(
     for name, values in zip(("shape", "speed", "slowed"), zip(*alike, strict=True), strict=True):
         columns[name][rows] = np.array(values)[which]
     for row in adjusted:
-        _stage_one(services, row, columns, words)
+        _stage_one(services, row, columns, amounts, words)
 
 
 def _of_kind(tables: tuple[LadderTable, ...], kind: int, words: Words) -> tuple[int, int, bool]:
@@ -159,9 +169,17 @@ def _first(tables: tuple[LadderTable, ...]) -> Speed:
     return reduce(Speed.least, (table.plan.profiles[0].speed for table in tables), ORIGINAL)
 
 
-def _stage_one(services: Services, row: int, columns: Mapping[str, NDArray[Any]], words: Words) -> None:
+def _stage_one(
+    services: Services,
+    row: int,
+    columns: Mapping[str, NDArray[Any]],
+    amounts: Sequence[tuple[Int64s, Int64s]],
+    words: Words,
+) -> None:
     """What adjustments have changed: credits add to the quota, and who rests is due something else."""
     view, first = view_of(services.take(row).service), _first(services.combinations[services.combination[row]])
+    for each, (_, quotas) in zip(view.plans, amounts, strict=False):
+        quotas[row] = -1 if each.quota_bytes is None else each.quota_bytes
     columns["usage"][row] = share_of(view)
     columns["speed"][row] = words.speeds.number(view.speed)
     columns["slowed"][row] = view.speed.least(first) != first

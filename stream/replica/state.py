@@ -72,6 +72,7 @@ class StateReader:
             await asyncio.sleep(0)
         coming.name(checkpoint, fixed)
         self._show(coming, staged)
+        await self._columns.settle()
 
     def _show(self, pages: Pages, staged: Sequence[Staged]) -> None:
         anew = pages is not self.shown

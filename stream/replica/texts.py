@@ -1,23 +1,29 @@
-"""A column of texts that is kept in order: about 12 bytes a row besides the text, found by their beginnings.
+"""A column of texts that is kept in order: about 11 bytes a row besides the text, found by their beginnings.
 
 Texts lie one after the other in one array of bytes.  `order` holds the rows by their folded texts; what has changed
-since it was made is sorted in when it is next asked for.
+since it was made is sorted in when it is next asked for, or by `settle`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.columns import grown, room_for
+from stream.core.window import Int64s
 
 Rows = NDArray[np.int32]
 
-MOST_BISECTED = 0.05
-"""When more than this share of the rows is new, all are sorted anew."""
+FEW = 500
+"""So many new texts are sorted in one by one."""
+WIDTH = 24
+"""Bytes of a folded text that are compared at first."""
+AT_ONCE = 20_000
+"""Texts that are folded at one go."""
 
 
 def folded(text: str) -> str:
@@ -31,16 +37,23 @@ class Texts:
     def __init__(self) -> None:
         self._starts = np.zeros(0, np.uint32)
         self._sizes = np.zeros(0, np.uint16)
+        self._in_order = np.zeros(0, np.bool_)
+        """Whether a row stands in the order with the text that it has."""
         self._bytes = np.zeros(0, np.uint8)
         self._end = 0
         self._wasted = 0
         self._order: Rows = np.zeros(0, np.int32)
-        self._gone: set[int] = set()  # rows in the order whose text is another one now, or none
-        self._new: set[int] = set()  # rows with a text that are not in the order
+        self._is_settled = True
+        self._settling = asyncio.Lock()
         self.count = 0
 
     def __len__(self) -> int:
         return self.count
+
+    @property
+    def room(self) -> int:
+        """Rows from here on never had a text."""
+        return len(self._sizes)
 
     def text(self, row: int) -> str:
         """Empty if it has none."""
@@ -55,32 +68,36 @@ class Texts:
 
     def put(self, row: int, text: str) -> None:
         """Instead of what the row had; empty: it has none any more."""
-        room = room_for(row + 1, len(self._sizes))
+        self.put_all([row], [text])
+
+    def put_all(self, rows: Sequence[int], texts: Sequence[str]) -> None:
+        """The same for many, each row once."""
+        if not len(rows):
+            return
+        places = np.array(rows, np.int64)
+        room = room_for(int(places.max()) + 1, len(self._sizes))
         if room > len(self._sizes):
             self._starts, self._sizes = grown(self._starts, room), grown(self._sizes, room)
-        if size := self._sizes.item(row):
-            self._wasted += size
-            self.count -= 1
-            if row in self._new:
-                self._new.remove(row)
-            else:
-                self._gone.add(row)
-        self._sizes[row] = 0
-        if text:
-            self._append(row, text.encode())
-            self._new.add(row)
-            self.count += 1
+            self._in_order = grown(self._in_order, room)
+        former = self._sizes[places]
+        self._wasted += int(former.sum())
+        encoded = [text.encode() for text in texts]
+        sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        self.count += int(np.count_nonzero(sizes)) - int(np.count_nonzero(former))
+        self._sizes[places], self._in_order[places] = 0, False
+        self._starts[places] = self._append(b"".join(encoded)) + np.cumsum(sizes) - sizes
+        self._sizes[places] = sizes
+        self._is_settled = False
 
-    def _append(self, row: int, encoded: bytes) -> None:
-        end = self._end + len(encoded)
-        if end > len(self._bytes):
+    def _append(self, data: bytes) -> int:
+        """Where they are."""
+        if self._end + len(data) > len(self._bytes):
             if 2 * self._wasted > self._end:
                 self._squeeze()
-                end = self._end + len(encoded)
-            self._bytes = grown(self._bytes, room_for(end, len(self._bytes)))
-        self._bytes[self._end : end] = np.frombuffer(encoded, np.uint8)
-        self._starts[row], self._sizes[row] = self._end, len(encoded)
-        self._end = end
+            self._bytes = grown(self._bytes, room_for(self._end + len(data), len(self._bytes)))
+        start, self._end = self._end, self._end + len(data)
+        self._bytes[start : self._end] = np.frombuffer(data, np.uint8)
+        return start
 
     def _squeeze(self) -> None:
         """Drops the bytes of texts that are gone."""
@@ -95,25 +112,44 @@ class Texts:
 
     @property
     def order(self) -> Rows:
-        """All rows that have a text, by their folded texts; of equal ones by the texts themselves, then by row."""
-        if self._gone:
-            stays = np.ones(len(self._sizes), np.bool_)
-            stays[list(self._gone)] = False
-            self._order = self._order[stays[self._order]]
-            self._gone.clear()
-        if self._new:
-            self._sort_in(sorted(self._new, key=self._key))
-            self._new.clear()
+        """All rows that have a text, by their folded texts; of equal ones by the texts themselves, then by row.
+        Without those that `settle` is sorting in."""
+        if not self._is_settled:
+            self._drop_changed()
+            if not self._settling.locked():
+                self._sort_in(self._new())
         return self._order
 
-    def _sort_in(self, new: Sequence[int]) -> None:
-        if len(new) > MOST_BISECTED * len(self._order):
-            rows = [*self._order.tolist(), *new]
-            keys = {row: self._key(row) for row in rows}
-            self._order = np.array(sorted(rows, key=keys.__getitem__), np.int32)
-            return
-        places = [bisect_left(self._order, self._key(row), key=self._key) for row in new]
-        self._order = np.insert(self._order, places, np.array(new, np.int32))
+    async def settle(self) -> None:
+        """Sort in what has changed, without keeping others from their work for long."""
+        async with self._settling:
+            while len(self._new()) > FEW:
+                self._drop_changed()
+                rows = np.flatnonzero(self._sizes)
+                self._in_order[rows] = True  # those that change meanwhile say so
+                order = await asyncio.to_thread(sorted_rows, rows, self._starts[rows], self._sizes[rows], self._bytes)
+                self._order = order
+                self._drop_changed()
+        _ = self.order
+
+    def _new(self) -> Int64s:
+        return np.flatnonzero((self._sizes > 0) & ~self._in_order)
+
+    def _drop_changed(self) -> None:
+        stays = self._in_order[self._order]
+        if not stays.all():
+            self._order = self._order[stays]
+
+    def _sort_in(self, new: Int64s) -> None:
+        """Rows that are not in the order."""
+        self._in_order[new], self._is_settled = True, True
+        if len(new) > FEW:
+            rows = np.flatnonzero(self._sizes)
+            self._order = sorted_rows(rows, self._starts[rows], self._sizes[rows], self._bytes)
+        elif len(new):
+            new = sorted_rows(new, self._starts[new], self._sizes[new], self._bytes).astype(np.int64)
+            places = [bisect_left(self._order, self._key(row), key=self._key) for row in new.tolist()]
+            self._order = np.insert(self._order, places, new).astype(np.int32)
 
     def _key(self, row: int) -> tuple[str, str, int]:
         text = self.text(row)
@@ -143,6 +179,49 @@ class Texts:
         first, end = self.range(beginning, exact=exact)
         return self.order[first:end]
 
-    def sorted(self, rows: Iterable[int]) -> Rows:
-        """These rows, which have texts, in the order of these."""
-        return np.array(sorted(rows, key=self._key), np.int32)
+
+def sorted_rows(rows: Int64s, starts: NDArray[np.uint32], sizes: NDArray[np.uint16], data: NDArray[np.uint8]) -> Rows:
+    """Rows (ascending) by their texts: first by the beginnings of these, then what is alike there one by one."""
+
+    def key(place: int) -> tuple[str, str, int]:
+        start = starts.item(place)
+        text = data[start : start + sizes.item(place)].tobytes().decode()
+        return folded(text), text, place
+
+    if len(rows) <= FEW:
+        return rows[sorted(range(len(rows)), key=key)].astype(np.int32)
+    beginnings = np.zeros(len(rows), f"S{WIDTH}")
+    for first in range(0, len(rows), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        beginnings[some] = _beginnings(starts[some], sizes[some], data)
+    order = np.argsort(beginnings, kind="stable")
+    ordered = beginnings[order]
+    alike = np.flatnonzero(ordered[1:] == ordered[:-1])
+    for run in np.split(alike, np.flatnonzero(np.diff(alike) > 1) + 1) if len(alike) else ():
+        first, end = int(run[0]), int(run[-1]) + 2
+        order[first:end] = sorted(order[first:end].tolist(), key=key)
+    return rows[order].astype(np.int32)
+
+
+def _beginnings(starts: NDArray[np.uint32], sizes: NDArray[np.uint16], data: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    """The first WIDTH bytes of the folded texts."""
+    within = np.arange(WIDTH)
+    places = np.minimum(starts.astype(np.int64)[:, None] + within, max(0, len(data) - 1))
+    found = np.where(within < sizes[:, None], data[places], 0).astype(np.uint8)
+    found[(found >= ord("A")) & (found <= ord("Z"))] += 32
+    beginnings = found.view(f"S{WIDTH}").reshape(-1)
+    foreign = np.flatnonzero(_has_others(starts, sizes, data))
+    for place in foreign.tolist():
+        start = starts.item(place)
+        text = data[start : start + sizes.item(place)].tobytes().decode()
+        beginnings[place] = folded(text).encode()[:WIDTH]
+    return beginnings
+
+
+def _has_others(starts: NDArray[np.uint32], sizes: NDArray[np.uint16], data: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether texts have characters beyond ASCII."""
+    if not len(starts):
+        return np.zeros(0, np.bool_)
+    first, end = int(starts.min()), int((starts.astype(np.int64) + sizes).max())
+    others = first + np.flatnonzero(data[first:end] >= 128)
+    return np.searchsorted(others, starts) < np.searchsorted(others, starts.astype(np.int64) + sizes)
