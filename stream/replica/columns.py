@@ -145,7 +145,7 @@ class Columns:
             plans.append(RowPlan(plan, profile, self.used[place].item(row), None if quota < 0 else quota))
         return Row(
             service=self.names.text(row),
-            labels=labels | self._other_labels.get(row, {}),
+            labels={**labels, **self._other_labels.get(row, {})},
             speed=self.words.speeds.things[self.speed.item(row)],
             plans=tuple(plans),
             source=self.words.sources.things[self.source.item(row)],

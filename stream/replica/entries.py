@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from stream import wire
+from stream.core.control import Control
 from stream.core.enforced import Enforcement, Intent, Receipt, speed_to_json
 from stream.core.errors import Rejected
 from stream.core.model import Decision
@@ -42,6 +43,20 @@ def outcome_entry(record: Record) -> Entry | None:
         document=orjson.loads(record.value or b""),
         appended=record.timestamp,
     )
+
+
+def forgotten_by(record: Record) -> tuple[str, int] | None:
+    """A service that is to be forgotten, and before which offset it was registered then; None: says no such thing."""
+    value = record.value or b""
+    if b'"forget"' not in value:
+        return None
+    try:
+        control = Control.from_json(orjson.loads(value))
+    except (Rejected, orjson.JSONDecodeError):
+        return None
+    if control.verb != "forget" or control.service is None or control.offset is None:
+        return None
+    return control.service, control.offset
 
 
 def asked_id(service: str) -> str:

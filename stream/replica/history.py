@@ -11,7 +11,7 @@ import structlog
 
 from stream.core.errors import Truncated
 from stream.ports import CHANGES, DEAD_LETTERS, Record
-from stream.replica.entries import Read, letter_of, outcome_entry
+from stream.replica.entries import Read, forgotten_by, letter_of, outcome_entry
 from stream.replica.index import Index, Position
 from stream.replica.model import News
 
@@ -139,6 +139,8 @@ class OutcomeReader(IndexReader):
     topic = CHANGES
 
     async def _note(self, records: Sequence[Record], position: Position) -> None:
+        for record, (service, before) in [(each, found) for each in records if (found := forgotten_by(each))]:
+            await self._history.index.forget(service, before, record.timestamp)
         entries = [(record.offset, entry) for record in records if (entry := outcome_entry(record))]
         await self._history.index.note_outcomes(self.partition, entries, position)
         if entries:

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,7 +26,7 @@ from stream.replica.model import Entries, Entry, Letter, Letters, Population
 
 _T = TypeVar("_T")
 
-SCHEMA = 1
+SCHEMA = 2
 TABLES = (
     "CREATE TABLE positions (topic TEXT, partition INTEGER, next_offset INTEGER NOT NULL, last_offset INTEGER,"
     " last_digest BLOB, PRIMARY KEY (topic, partition)) WITHOUT ROWID",
@@ -40,6 +41,7 @@ TABLES = (
     "CREATE INDEX letters_by_time ON letters (at, partition, offset)",
     "CREATE TABLE population (at INTEGER, plan TEXT, profile TEXT, services INTEGER NOT NULL,"
     " PRIMARY KEY (at, plan, profile)) WITHOUT ROWID",
+    "CREATE TABLE forgotten (digest BLOB PRIMARY KEY, before INTEGER NOT NULL, appended INTEGER NOT NULL)",
     f"PRAGMA user_version = {SCHEMA}",
 )
 ENFORCED = 1 << 62
@@ -74,6 +76,8 @@ class Index:
         self._path = path
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quota-index")
         self._connection: sqlite3.Connection | None = None
+        self._forgotten: dict[bytes, int] = {}
+        """By digest of the service: of incarnations before that offset nothing is kept."""
 
     async def open(self) -> None:
         """Make it if it is missing, no database, or of another version."""
@@ -91,6 +95,7 @@ class Index:
             self._begin_anew()
         with self._connection as connection:  # these are told anew, by whoever opens it
             connection.execute("DELETE FROM entries WHERE id = service || '//asked'")
+            self._forgotten = dict(connection.execute("SELECT digest, before FROM forgotten"))
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path or ":memory:", check_same_thread=False, timeout=5.0)
@@ -105,6 +110,7 @@ class Index:
             for end in ("", "-wal", "-shm"):
                 Path(f"{self._path}{end}").unlink(missing_ok=True)
         self._connection = self._connect()
+        self._forgotten.clear()
         with self._connection as connection:
             for statement in TABLES:
                 connection.execute(statement)
@@ -156,7 +162,7 @@ class Index:
         """Entries with the offsets of their records; what is there already stays as it is."""
         await self._write(
             (f"INSERT OR IGNORE INTO entries ({ENTRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-             [_row(entry, offset) for offset, entry in found]),
+             [_row(entry, offset) for offset, entry in found if self._is_kept(entry)]),
             _moved(CHANGES, partition, position),
         )  # fmt: skip
 
@@ -175,20 +181,30 @@ class Index:
         await self._write(
             ("DELETE FROM entries WHERE id = ?", [(asked_id(service),) for service in services]),
             (f"INSERT OR IGNORE INTO entries ({ENTRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-             [_row(entry, ENFORCED) for entry in entries]),
+             [_row(entry, ENFORCED) for entry in entries if self._is_kept(entry)]),
         )  # fmt: skip
 
     async def note_population(self, at: int, population: Mapping[tuple[str, str], int]) -> None:
         rows = [(at, plan, profile, services) for (plan, profile), services in population.items()]
         await self._write(("INSERT OR REPLACE INTO population VALUES (?, ?, ?, ?)", rows))
 
-    async def forget(self, service: str) -> None:
-        await self._write(("DELETE FROM entries WHERE service = ?", [(service,)]))
+    async def forget(self, service: str, before: int, appended: int) -> None:
+        """Keep nothing of its incarnations before that offset, also of what is read later.  Its name is not kept."""
+        digest = _digest(service)
+        before = self._forgotten[digest] = max(before, self._forgotten.get(digest, 0))
+        await self._write(
+            ("INSERT OR REPLACE INTO forgotten VALUES (?, ?, ?)", [(digest, before, appended)]),
+            ("DELETE FROM entries WHERE service = ? AND incarnation < ?", [(service, before)]),
+        )
+
+    def _is_kept(self, entry: Entry) -> bool:
+        return not self._forgotten or entry.incarnation >= self._forgotten.get(_digest(entry.service), 0)
 
     async def sweep(self, entries_before: int, letters_before: int) -> None:
         """Remove what is older."""
         await self._write(
             ("DELETE FROM entries WHERE appended < ?", [(entries_before,)]),
+            ("DELETE FROM forgotten WHERE appended < ?", [(entries_before,)]),
             ("DELETE FROM population WHERE at < ?", [(entries_before,)]),
             ("DELETE FROM letters WHERE at < ?", [(letters_before,)]),
         )
@@ -263,3 +279,7 @@ def _cursor(before: str | None, count: int) -> tuple[int, int, str]:
         return 1 << 62, 1 << 62, ""
     first, second = (min(int(part), (1 << 63) - 1) for part in parts[:2])
     return first, second, parts[2]
+
+
+def _digest(service: str) -> bytes:
+    return blake2b(service.encode(), digest_size=16).digest()

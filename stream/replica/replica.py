@@ -317,11 +317,6 @@ class Replica:
         await self._history.open(self._clock.now())
         return await self._index.letters(before, limit)
 
-    async def forget(self, service: str) -> None:
-        """Remove what the index has of a service."""
-        await self._history.open(self._clock.now())
-        await self._index.forget(service)
-
 
 async def _set(event: asyncio.Event) -> None:
     await event.wait()
