@@ -494,6 +494,12 @@ def test_everything_is_translated(code: str) -> None:
             assert not re.search(r"[<>&]", form)
 
 
+def test_values_are_escaped() -> None:
+    """Whatever is put into a text; the texts themselves are ours."""
+    for language in languages().values():
+        assert "&lt;b&gt;" in language.text("at {time}", time="<b>")
+
+
 def test_plural_forms() -> None:
     """Russian has three."""
     plans = [SlidingWindow(HOUR, n) for n in (2, 5, 21)]
