@@ -21,6 +21,15 @@ from stream.core.errors import Misconfigured
 if TYPE_CHECKING:
     from stream.survey import Survey
 
+ROLES = {
+    "run": "counts, decides, and sets speeds",
+    "collect": "reads traffic from the platforms",
+    "track": "counts traffic and decides",
+    "enforce": "sets on the platforms what was decided",
+    "serve": "pages and API",
+}
+"""What each does that can be a service, in the words of its unit."""
+
 STATE_FOLDER = Path("/var/lib/quota-stream")
 CONFIG_FOLDER = Path("/etc/quota-stream")
 
@@ -32,6 +41,7 @@ CONFIG_FOLDER = Path("/etc/quota-stream")
         "quota-stream init                                # writes quota-stream.yaml",
         "quota-stream init --example vpn --config vpn.yaml",
         "quota-stream init --systemd > /etc/systemd/system/quota-stream.service",
+        "quota-stream init --systemd --role serve > /etc/systemd/system/quota-stream-serve.service",
     ),
 )
 @click.option(
@@ -39,16 +49,20 @@ CONFIG_FOLDER = Path("/etc/quota-stream")
     help="vpn: a ladder of speeds over the last hour.  month: so much a month, then slow until it is over.",
 )  # fmt: skip
 @click.option("--systemd", is_flag=True, help="Print a hardened systemd unit for the configuration instead.")
+@click.option(
+    "--role", type=click.Choice(ROLES), default="run", show_default=True,
+    help="With --systemd: the command that the unit runs; all but run and serve need Kafka.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
 @pass_invocation
-def init(invocation: Invocation, example: str, *, systemd: bool, force: bool) -> None:
+def init(invocation: Invocation, example: str, *, systemd: bool, role: str, force: bool) -> None:
     """Write a commented configuration to begin with.
 
     It is in shadow: everything is counted and decided, and nothing is changed on the platform.  No secret is made; the
     comments say which file to put yours into.
     """
     if systemd:
-        click.echo(unit(invocation.file), nl=False)
+        click.echo(unit(invocation.file, role), nl=False)
         return
     text = files("stream").joinpath("examples", f"{example}.yaml").read_text(encoding="utf-8")
     try:
@@ -61,14 +75,18 @@ def init(invocation: Invocation, example: str, *, systemd: bool, force: bool) ->
     click.echo(f"wrote {invocation.file}: put in your URL and token file, then `quota-stream check --live`")
 
 
-def unit(file: Path) -> str:
-    """The systemd unit that runs the configuration `file`, or, if there is none yet, one in the usual places."""
+def unit(file: Path, role: str) -> str:
+    """The systemd unit that runs this command on the configuration `file`, or, if there is none yet, on one in the
+    usual places."""
     config = load(file) if file.exists() else None
     where = file.absolute() if config else CONFIG_FOLDER / "quota-stream.yaml"
     program = Path(shutil.which("quota-stream", path=str(Path(sys.executable).parent)) or sys.argv[0]).absolute()
     secrets = [CONFIG_FOLDER / "vm1.token"] if config is None else _secret_files(config)
     text = files("stream").joinpath("examples", "quota-stream.service").read_text(encoding="utf-8")
     return text.format(
+        name="quota-stream" if role == "run" else f"quota-stream-{role}",
+        description=ROLES[role],
+        role=role,
         program=program,
         config=where,
         credentials="".join(f"LoadCredential={secret.name}:{secret}\n" for secret in secrets),
@@ -81,13 +99,17 @@ def _secret_files(config: Config) -> list[Path]:
     """Those that systemd hands over: they lie beside the configuration and are found by name."""
     found = [platform.secret.file for platform in config.platforms.values()]
     found += [file for key, file in config.kafka.files() if key in SECRET_KEYS]
+    found += [file for _, file, secret in config.web.files() if secret] if config.web else []
     return [file for file in found if file is not None and file.parent == config.file.parent]
 
 
 def _writable(config: Config | None) -> str:
-    """Where the log lies, if that is not the unit's own folder of state."""
-    path = config.log.path if config else None
-    return "" if path is None or path.is_relative_to(STATE_FOLDER) else f"ReadWritePaths={path.parent}\n"
+    """Where the log and the index of the history lie, if that is not the unit's own folder of state."""
+    if config is None:
+        return ""
+    files = [config.log.path, config.web.index if config.web else None]
+    folders = {file.parent for file in files if file is not None and not file.is_relative_to(STATE_FOLDER)}
+    return f"ReadWritePaths={' '.join(map(str, sorted(folders)))}\n" if folders else ""
 
 
 @click.command(

@@ -76,6 +76,7 @@ def test_the_unit_before_there_is_a_configuration(folder: Path) -> None:
 def test_the_unit_of_a_configuration(folder: Path) -> None:
     """It hands over the secrets that lie beside the file, and lets the log be written where it is."""
     text = example("month").replace("sqlite:quota-stream.db", "sqlite:/srv/quota/log.db")
+    text = text.replace("  # index: quota-stream-web.db", "  index: /var/lib/quota-stream/web.db")
     (folder / "quota-stream.yaml").write_text(text.replace("vm1.token ", "my.token "))
     got = unit()
     assert got["ExecStart"][0].endswith(f" run --config {folder}/quota-stream.yaml")
@@ -86,6 +87,18 @@ def test_the_unit_of_a_configuration(folder: Path) -> None:
     got = unit()
     assert "ReadWritePaths" not in got
     assert "LoadCredential" not in got
+
+
+@pytest.mark.parametrize("role", ["collect", "track", "enforce", "serve"])
+def test_the_unit_of_a_role(folder: Path, role: str) -> None:
+    """It runs that command, may write where log and index lie, and gets the keys that it names."""
+    text = example("vpn").replace("  # index: quota-stream-web.db", "  index: /srv/web/web.db")
+    (folder / "quota-stream.yaml").write_text(text.replace("  # link_key_files:", "  link_key_files:"))
+    got = unit("--role", role)
+    assert got["ExecStart"][0].endswith(f" {role} --config {folder}/quota-stream.yaml")
+    assert got["ReadWritePaths"] == [f"/srv/web {folder}"]
+    assert got["LoadCredential"] == [f"{name}:{folder}/{name}" for name in ("vm1.token", "link.key")]
+    assert f"enable --now quota-stream-{role} " in call("init", "--systemd", "--role", role).stdout
 
 
 # ---------------------------------------------------------------- check
