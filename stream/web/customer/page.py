@@ -69,6 +69,7 @@ def page_of(
     """`entries` are the service's, newest first; those of an earlier service of that id are left out."""
     view, plans = status.view, status.plans
     own = [entry for entry in entries if entry.incarnation == view.incarnation]
+    told = [entry for entry in own if entry.kind != "enforcement"]
     speed = calendar.language.speed(view.speed)
     return Page(
         title=title_of(view),
@@ -79,7 +80,7 @@ def page_of(
         usages=[_usage(calendar, plan, plans[plan.plan]) for plan in view.plans],
         coming=() if forecast is None else tuple(coming_texts(calendar, forecast)),
         band=_band(calendar, own),
-        lines=[_line(calendar, entry, plans) for entry in own if entry.kind != "enforcement"][:MOST_LINES],
+        lines=[_line(calendar, entry, plans) for entry in told[:MOST_LINES]],
         counted=_counted(calendar, view),
     )
 
