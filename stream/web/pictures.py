@@ -190,10 +190,10 @@ def history_band(spans: Sequence[Span], since: int, until: int, labels: Labels, 
             shade(span.rank, ranks + 1), _inside(span.text, end - x, min(tall - 4, 15)),
         )  # fmt: skip
         if span.href:
-            drawn = Markup('<a href="{}" tabindex="-1">{}</a>').format(span.href, drawn)
+            drawn = Markup('<a href="{}" tabindex="-1" aria-label="{}">{}</a>').format(span.href, span.title, drawn)
         parts.append(drawn)
     parts += _time_ticks(since, until, labels, height)
-    return _picture("band", height, title, parts)
+    return _picture("band", height, title, parts, role="group")
 
 
 def _inside(text: str, share: float, y: int) -> Markup:
@@ -291,10 +291,10 @@ def _percent(share: float) -> str:
     return f"{100 * share:.4g}"
 
 
-def _picture(kind: str, height: int, title: str, parts: Sequence[Markup]) -> Markup:
-    """Who cannot see it hears `title`; the numbers stand in a table beside it."""
-    return Markup('<svg class="picture {}" width="100%" height="{}" role="img" aria-label="{}">{}</svg>').format(
-        kind, height, title, Markup().join(parts)
+def _picture(kind: str, height: int, title: str, parts: Sequence[Markup], role: str = "img") -> Markup:
+    """Who cannot see it hears `title`; the numbers stand in a table beside it.  With links in it, it is a group."""
+    return Markup('<svg class="picture {}" width="100%" height="{}" role="{}" aria-label="{}">{}</svg>').format(
+        kind, height, role, title, Markup().join(parts)
     )
 
 
