@@ -6,25 +6,36 @@ import csv
 import io
 import json
 import logging
+import os
 import re
+import sys
 from collections.abc import AsyncIterator, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
+import httpx
 import pytest
 import structlog
+from click.testing import CliRunner
 
 from stream import wire
 from stream.adapters.clock import SystemClock
+from stream.adapters.command import Command
+from stream.adapters.memory import MemoryLog
+from stream.adapters.webhook import SIGNATURE, Webhook, signature
+from stream.cli import cli
 from stream.cli.logs import configure_logs
 from stream.cli.reading import plain
+from stream.core.model import Record
+from stream.core.notices import Alarm, Notice, notice_of_alarm
 from stream.ports import TOPICS
 from stream.web.customer import make_link
 from stream.web.customer.language import LANGUAGES
+from stream.wire.notices import encode_notice, notice_of
 from tests.cli.calling import CONFIG, call
-from tests.replica.stage import NOW
+from tests.replica.stage import NOW, Counting, Fixed
 from tests.web.hostile import HOSTILE, as_ids, as_labels, as_reasons
 from tests.web.house import House, house, routes_of
 
@@ -267,6 +278,61 @@ async def test_csv(here: House) -> None:
             assert any(as_reasons()[kind] in cell for row in rows for cell in row), kind
 
 
+# ---------------------------------------------------------------- webhooks and commands
+
+
+def notices() -> list[Notice]:
+    """Of all that is decided about them, and an alarm with each text."""
+    counting = Counting(MemoryLog(Fixed(), partitions=1))
+    counting.count([{"type": "plans", "version": 1, "plans": PLANS}, *service_records(NOW)])
+    records = [Record(place, NOW, *message) for place, message in enumerate(counting.outcomes)]
+    decided = [notice_of(record, 0, ("change", "return", "warning")) for record in records]
+    alarms = [notice_of_alarm(Alarm(f"stale-source/{text}", NOW, text)) for text in HOSTILE.values()]
+    return [notice for notice in decided if notice is not None] + alarms
+
+
+async def test_webhooks() -> None:
+    """Each text arrives as it is in one line of JSON, and gets into no header and no address."""
+    got: list[httpx.Request] = []
+
+    def receive(request: httpx.Request) -> httpx.Response:
+        got.append(request)
+        return httpx.Response(204)
+
+    told = notices()
+    assert len(told) == 4 * len(HOSTILE)
+    clock = Fixed()
+    webhook = Webhook("https://billing.test/x", lambda: "secret", clock=clock, transport=httpx.MockTransport(receive))
+    for notice in told:
+        await webhook.deliver(encode_notice(notice))
+    await webhook.close()
+    for notice, request in zip(told, got, strict=True):
+        body = request.content
+        assert str(request.url) == "https://billing.test/x"
+        assert {name.lower() for name in request.headers} == {
+            "host", "accept", "accept-encoding", "connection", "user-agent", "content-type", "content-length",
+            SIGNATURE.lower(),
+        }  # fmt: skip
+        assert request.headers[SIGNATURE] == signature(b"secret", clock.at // 1000, body)
+        assert min(body) >= 0x20
+        document = json.loads(body)
+        assert (document["subject"], document["data"]) == (notice.subject, json.loads(json.dumps(notice.data)))
+    whys = [json.loads(request.content)["data"].get("adjustment") for request in got]
+    assert [why["why"] for why in whys if why] == list(as_reasons().values())
+
+
+async def test_a_command_gets_them_as_input(tmp_path: Path) -> None:
+    """And never as an argument, nor through a shell."""
+    told = notices()[::17]
+    file = tmp_path / "told.jsonl"
+    writing = "import sys; assert sys.argv[1:] == ['told']; open('FILE', 'ab').write(sys.stdin.buffer.read() + b'\\n')"
+    command = Command([sys.executable, "-c", writing.replace("FILE", str(file)), "told"])
+    for notice in told:
+        await command.deliver(encode_notice(notice))
+    assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == [notice.id for notice in told]
+    assert os.listdir(tmp_path) == ["told.jsonl"]
+
+
 # ---------------------------------------------------------------- terminals and logs
 
 
@@ -312,10 +378,6 @@ def test_terminals(installation: Path) -> None:
 
 def call_any(*arguments: str) -> str:
     """Both streams of a command that may find problems."""
-    from click.testing import CliRunner
-
-    from stream.cli import cli
-
     result = CliRunner().invoke(cli, list(arguments), prog_name="quota-stream")
     assert result.exception is None or isinstance(result.exception, SystemExit), (arguments, result.exception)
     return result.output
@@ -355,7 +417,5 @@ def test_everything_here_was_really_rejected_or_taken() -> None:
         assert type(event).__name__ in ("Registration", "Adjustment", "Deltas"), plain(event)
 
 
-def wire_record(document: dict[str, Any]) -> Any:
-    from stream.core.model import Record
-
+def wire_record(document: dict[str, Any]) -> Record:
     return Record(0, NOW, None, json.dumps(document).encode())
