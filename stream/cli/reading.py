@@ -19,6 +19,7 @@ from stream.core.plan import Plan
 from stream.core.tracker import Tracker
 from stream.core.view import ServiceView
 from stream.ports import CHANGES, ENFORCEMENTS, STATE, Log
+from stream.replica.entries import forgotten_by
 from stream.replica.words import instant_text as instant_text
 from stream.runtime import ledger
 from stream.runtime.checkpoint import load, restore
@@ -86,20 +87,24 @@ def _comparison(value: bytes) -> Mapping[str, Any] | None:
     return document if all(type(number) is int for number in numbers) else None
 
 
-async def history_of(log: Log, service: str) -> AsyncIterator[Decision | QuotaWarning]:
-    """The decisions and warnings about a service, each once, in the order of the log.  Others are passed over."""
-    key, seen = service.encode(), set()
+async def history_of(log: Log, service: str) -> list[Decision | QuotaWarning]:
+    """The decisions and warnings about a service, each once, in the order of the log.  Others are passed over, and what
+    is to be forgotten is left out."""
+    key, before = service.encode(), 0
+    found: dict[tuple[Any, ...], Decision | QuotaWarning] = {}
     async for record in records_of(log, CHANGES, wire.partition_of(service, log.partitions)):
         if record.key != key:
             continue
+        forgotten = forgotten_by(record)
+        if forgotten is not None:
+            before = max(before, forgotten[1])
         try:
             outcome = wire.decode_outcome(record.value)
         except Rejected:
             continue
         place = (outcome.incarnation, getattr(outcome, "revision", None) or (outcome.plan, outcome.input))
-        if place not in seen:
-            seen.add(place)
-            yield outcome
+        found.setdefault(place, outcome)
+    return [outcome for outcome in found.values() if outcome.incarnation >= before]
 
 
 def plain(value: Any) -> Any:

@@ -207,7 +207,7 @@ def history(config: Config, service_id: str, *, as_json: bool) -> None:
 async def _history(config: Config, service_id: str) -> list[Decision | QuotaWarning]:
     """Raises Misconfigured if nothing was ever decided and there is no such service."""
     async with bootstrap.open_log(config) as log:
-        found = [outcome async for outcome in history_of(log, service_id)]
+        found = await history_of(log, service_id)
         if not found:
             await known_of(log, service_id)
     return found

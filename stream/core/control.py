@@ -1,4 +1,4 @@
-"""What an operator tells the enforcers, as records on `quota.profile-changes` between the decisions."""
+"""What an operator tells enforcers and those who show something: records of `quota.profile-changes`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from stream.core.enforced import speed_from_json, speed_to_json, text, whole
 from stream.core.errors import Rejected
 from stream.core.speed import Speed
 
-Verb: TypeAlias = Literal["allow", "release", "original"]
+Verb: TypeAlias = Literal["allow", "release", "original", "forget"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """`allow`: open the brake until `until` and end a release.  `release`: give all originals back and stop enforcing.
-    `original`: the speed of `service` before we touched it (None: no limit)."""
+    `original`: the speed of `service` before we touched it (None: no limit).  `forget`: nothing is shown any more of
+    `service` as it was registered before `offset` of its partition of `traffic.deltas`."""
 
     verb: Verb
     platform: str
@@ -26,6 +27,7 @@ class Control:
     until: int | None = None
     service: str | None = None
     original: Speed | None = None
+    offset: int | None = None
 
     @property
     def key(self) -> str:
@@ -40,6 +42,7 @@ class Control:
             "service": self.service,
             "original": None if self.original is None else speed_to_json(self.original),
             "until": self.until,
+            **({} if self.offset is None else {"offset": self.offset}),
             "at": self.at,
             "by": self.by,
             "why": self.why,
@@ -61,6 +64,7 @@ class Control:
                 until=None if value.get("until") is None else whole(value["until"]),
                 service=None if value.get("service") is None else text(value["service"]),
                 original=None if original is None else speed_from_json(original),
+                offset=None if value.get("offset") is None else whole(value["offset"]),
             )
             control.check()
         except (KeyError, TypeError, ValueError) as error:
@@ -73,5 +77,7 @@ class Control:
             raise ValueError("allow needs until")
         if self.verb == "original" and (self.service is None or self.original is None):
             raise ValueError("original needs service and original")
+        if self.verb == "forget" and (self.service is None or self.offset is None):
+            raise ValueError("forget needs service and offset")
         if self.service is not None and self.service.partition("/")[0] != self.platform:
             raise ValueError(f"{self.service!r} is not of platform {self.platform!r}")

@@ -102,6 +102,7 @@ class Index:
         with suppress(sqlite3.DatabaseError):
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
         return connection
 
     def _begin_anew(self) -> None:

@@ -24,6 +24,13 @@ async def release(log: Log, platform: str, *, at: int, by: str, why: str = "") -
     await _tell_all(log, Control(verb="release", platform=platform, at=at, by=by, why=why))
 
 
+async def forget(log: Log, partition: int, service: str, *, before: int, at: int, by: str, why: str = "") -> None:
+    """Show nothing any more of a service as it was registered before that offset of `traffic.deltas`."""
+    platform = service.partition("/")[0]
+    control = Control(verb="forget", platform=platform, service=service, offset=before, at=at, by=by, why=why)
+    await log.append(CHANGES, partition, [_message(control)])
+
+
 async def import_originals(
     log: Log,
     partition_of: Callable[[str], int],

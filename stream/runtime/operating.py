@@ -84,6 +84,31 @@ class Operating:
         decided = decided or await _is_published(log, partition, offset, ends[CHANGES])
         return replace(place, counted=True, repeated=not decided)
 
+    async def forget(self, service: str, *, by: str, why: str = "", wait_s: float | None) -> Outcome:
+        """Have a service removed: by its tracker, like a deregistration, and from whatever shows its history.
+
+        Whether it is registered or not.  Its enforcer gives its speed back, and forgets it a day later.  Waits so long
+        until the tracker has counted it (None: not at all).  Raises Misconfigured if that is no service's name.
+        """
+        message = wire.encode_forget(service)
+        for event in wire.Decoder().decode([Record(0, self._clock.now(), *message)]):
+            if isinstance(event, Malformed):
+                raise Misconfigured(f"{event.reason}; {event.cure}")
+        log, partition = self._log, wire.partition_of(service, self._log.partitions)
+        state_end = (await log.bounds(STATE, partition))[1]
+        offset = await log.append(DELTAS, partition, [message]) - 1
+        await controls.forget(log, partition, service, before=offset, at=self._clock.now(), by=by, why=why)
+        await log.append(STATE, partition, [Message(f"comparison/{service}".encode(), None)])
+        place = Outcome(id="", partition=partition, offset=offset)
+        if wait_s is None:
+            return place
+        try:
+            async with asyncio.timeout(wait_s):
+                await counted(log, partition, offset, state_end)
+        except TimeoutError:
+            return place
+        return replace(place, counted=True)
+
     def _message(self, wish: Wish, identity: str, by: str) -> Message:
         message = wire.encode_adjustment(
             wish.service, wish.kind, id=identity, by=by, why=wish.why, at=wish.at, plan=wish.plan, bytes=wish.bytes,

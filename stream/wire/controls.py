@@ -124,15 +124,11 @@ def _named(what: str, described: Mapping[str, Any], from_json: Callable[[str, An
     return read
 
 
-def forget(record: Record, document: dict[str, Any], latest: int) -> None:
-    raise Rejected("forget is not supported by this version", "deregister the service, or upgrade")
-
-
 CONTROLS: Mapping[str, Callable[[Record, dict[str, Any], int], Any]] = {
     "registration": registration,
     "deregistration": deregistration,
     "watermark": watermark,
     "adjustment": adjustment,
     "plans": plans,
-    "forget": forget,
+    "forget": deregistration,  # the tracker has nothing of it then; others are told by a control record
 }

@@ -99,6 +99,11 @@ def encode_deregistration(service: str, *, at: int | None = None) -> Message:
     return _about_service("deregistration", {"type": "deregistration", "service": service, "at": at}, at=at)
 
 
+def encode_forget(service: str, *, at: int | None = None) -> Message:
+    """As a deregistration, for one of whom nothing is to be left."""
+    return _about_service("forget", {"type": "forget", "service": service, "at": at}, at=at)
+
+
 def encode_watermark(source: str, at: int) -> Message:
     """No traffic of this source before `at` is still to be published in the partition that it is written to."""
     value = orjson.dumps({"type": "watermark", "source": source, "at": at})

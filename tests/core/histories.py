@@ -215,7 +215,7 @@ class Author:
     @tell.register
     def _(self, step: Deregister) -> None:
         name = self.services[step.service]
-        value: Json = {"type": "deregistration", "service": name}
+        value: Json = {"type": "forget" if step.forgets else "deregistration", "service": name}
         self.append(value if step.at is None else value | {"at": self.at(name, step.at)})
 
     @tell.register

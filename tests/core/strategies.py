@@ -187,6 +187,7 @@ class Register:
 class Deregister:
     service: int
     at: Span | None
+    forgets: bool = False
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,7 @@ steps: st.SearchStrategy[Step | None] = st.one_of(
     st.one_of(
         registrations,
         registrations,
-        st.builds(Deregister, services, maybe_span).filter(lambda step: step.service == 2),
+        st.builds(Deregister, services, maybe_span, st.booleans()).filter(lambda step: step.service == 2),
         st.builds(Apply, st.integers(0, 2), st.booleans()),
         st.builds(Hostile, services, st.sampled_from(HOSTILE), st.booleans()),
     ),

@@ -52,7 +52,7 @@ class Partition:
             self._move_mark(fields["source"], fields["at"])
         elif element.kind == "registration":
             self._register(fields)
-        elif element.kind == "deregistration":
+        elif element.kind in ("deregistration", "forget"):
             self._deregister(fields["service"], fields["at"])
         elif element.kind == "adjustment":
             self._adjust(fields, appended)

@@ -130,6 +130,7 @@ READERS = {
     "delta": delta,
     "registration": registration,
     "deregistration": deregistration,
+    "forget": deregistration,
     "watermark": watermark,
     "adjustment": adjustment,
     "plans": plans,

@@ -18,6 +18,7 @@ from stream.ports import CHANGES, DEAD_LETTERS, ENFORCEMENTS, Log, Message
 from stream.replica.model import Entry
 from stream.replica.replica import Replica
 from stream.replica.settings import ReplicaSettings
+from stream.runtime import controls
 from tests.core.feeding import T0, small
 from tests.replica.stage import NOW, Counting, Fixed, caught_up, following
 
@@ -239,15 +240,29 @@ async def test_population_over_time(tmp_path: Path) -> None:
     assert len({it.at for it in found}) == 3
 
 
-async def test_forgotten() -> None:
-    """What the index has of a service is gone, and of others it stays."""
+async def test_forgotten(tmp_path: Path) -> None:
+    """What the index has of a service is gone, what comes late of that incarnation too; others stay, and it may come
+    again.  An index that is made anew, or opened again, shows no more."""
     log = MemoryLog(Fixed())
     tracker = Counting(log)
     tracker.count(beginning("vm1/1", "vm1/2"))
     await tracker.checkpoint()
-    async with following(log) as replica:
-        await replica.forget("vm1/1")
-        assert [entry.service for entry in await everything(replica)] == ["vm1/2"]
+    index = tmp_path / "i.db"
+    async with following(log, index=index) as replica:
+        assert {entry.service for entry in await everything(replica)} == {"vm1/1", "vm1/2"}
+        await controls.forget(log, 0, "vm1/1", before=1000, at=NOW, by="anna")
+        await caught_up(replica)
+        assert {entry.service for entry in await everything(replica)} == {"vm1/2"}
+        tracker.count([{"type": "forget", "service": "vm1/1"}])
+        await tracker.checkpoint()
+        await caught_up(replica)
+        assert {entry.service for entry in await everything(replica)} == {"vm1/2"}
+        assert replica.service("vm1/1") is None
+    assert b"vm1/1" not in index.read_bytes()
+    async with following(log, index=index) as replica, following(log) as anew:
+        for each in (replica, anew):
+            await caught_up(each)
+            assert {entry.service for entry in await everything(each)} == {"vm1/2"}
 
 
 async def test_what_stands_in_dead_letters() -> None:

@@ -222,7 +222,8 @@ class _Teller:
         del self._meters[service]
         if self._rng.random() < 0.7:
             self._returns[service] = min(tick + self._rng.randint(0, 3), self._ticks)
-        yield Step(at_s, self._partition(service), (wire.encode_deregistration(service, at=self._at(tick)),), True)
+        encode = wire.encode_forget if tick % 2 else wire.encode_deregistration
+        yield Step(at_s, self._partition(service), (encode(service, at=self._at(tick)),), True)
 
     def _round(self, tick: int, at_s: float, partition: int, joining: Iterable[str]) -> Iterator[Step]:
         """Registrations, then what there is to tell, then the watermark: perhaps all at once."""

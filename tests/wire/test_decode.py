@@ -214,7 +214,6 @@ def test_max_ahead_is_a_setting() -> None:
         (b'{"x": "' + b"y" * 600_000 + b'"}', "record too large"),
         (b'{"type": "traffic"}', "type is unknown"),
         (b'{"type": ["batch"]}', "type is unknown"),
-        (b'{"type": "forget", "service": "vm1/101"}', "forget is not supported by this version"),
     ],
 )
 def test_what_is_no_record_at_all(value: bytes | None, reason: str) -> None:

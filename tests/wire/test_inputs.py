@@ -28,6 +28,7 @@ from stream.wire import (
     encode_batches,
     encode_delta,
     encode_deregistration,
+    encode_forget,
     encode_plans,
     encode_registration,
     encode_watermark,
@@ -98,7 +99,7 @@ def test_control_records() -> None:
             "vm1/101", [], source="meter", quota=5, anchor_day=31, labels={"account": "7"}, at=END
         ),
         encode_deregistration("vm1/101"),
-        encode_deregistration("vm1/101", at=END),
+        encode_forget("vm1/101", at=END),
         encode_watermark("vm1", END),
         encode_adjustment("vm1/101", "reset", id="01J", by="anna", why=""),
         encode_adjustment("vm1/1", "pin", id="2", by="b", why="w", at=END, plan="p", bytes=3, until=4, profile="f"),
