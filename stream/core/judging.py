@@ -32,11 +32,10 @@ class Moment(NamedTuple):
 
     now: int
     as_of: int
-    before: int | None
 
     @classmethod
     def of(cls, end: int, before: int | None) -> Moment:
-        return cls(end, end - 1, before) if before is None or end > before else cls(before, before, before)
+        return cls(end, end - 1) if before is None or end > before else cls(before, before)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +64,7 @@ class Judged:
         decision = Decision(
             self.name, self.incarnation, self.revision, at, reason, self.speed,
             cause.plans_version, cause.position, cause.partition,
-            *_explained(ladder, step), cause.adjustment,
+            *explained(ladder, step), cause.adjustment,
         )  # fmt: skip
         self.outcomes.append(decision)
 
@@ -82,8 +81,7 @@ class Judged:
     # ------------------------------------------------------------ judging
 
     def next_due(self) -> int:
-        dues = [ladder.next_due() for ladder in self.ladders]
-        return min([due for due in dues if due is not None], default=NEVER)
+        return min([ladder.next_due() for ladder in self.ladders], default=NEVER)
 
     def judge_until(
         self, cause: Cause, now: int, end_as_of: int | None, before: int | None, pouring: Pouring | None = None
@@ -101,16 +99,14 @@ class Judged:
         if end_as_of is not None and at != now:
             self.judge(cause, now, end_as_of)
 
-    def judge_counted(self, moment: Moment, cause: Cause) -> None:
-        """What `delta` judges of one with bytes that was counted elsewhere, if nothing was due before its end."""
-        now, as_of, before = moment
-        self.judge_until(cause, now, as_of, before)
-
     def judge(self, cause: Cause, at: int, end_as_of: int | None = None) -> None:
         """One instant: rests that end and ways up, then ways down, then ups that these open at once, then warnings.
 
         `end_as_of`: a delta ends here and is judged with the window as of then.
         """
+        if len(self.ladders) == 1 and not self.ladders[0].adjusted:
+            self._judge_only(cause, at, end_as_of, self.ladders[0])
+            return
         adjusted = [ladder for ladder in self.ladders if ladder.adjusted]
         shaken = {ladder for ladder in adjusted if ladder.rest_ends(at) or ladder.credit_ends(at)}
         risen = []
@@ -131,6 +127,17 @@ class Judged:
                 self._warn(cause, at, ladder, step)
         for ladder in adjusted:
             ladder.drop_credits(at)
+
+    def _judge_only(self, cause: Cause, at: int, end_as_of: int | None, ladder: Ladder) -> None:
+        """As `judge`, of one ladder without credits and rests: what nearly all are."""
+        if end_as_of is not None:
+            ladder.advance(end_as_of)
+        if self._rise(cause, at, ladder) or end_as_of is None:
+            return
+        if self._fall(cause, at, ladder, end_as_of):
+            self._rise(cause, at, ladder)
+        elif step := ladder.warn(end_as_of):
+            self._warn(cause, at, ladder, step)
 
     def judge_released(self, cause: Cause, at: int, released: Sequence[Ladder]) -> None:
         """Ladders that an operator has just unpinned: up, or else down, at the service's time."""
@@ -168,7 +175,8 @@ class Judged:
         return self.revision > before
 
 
-def _explained(ladder: Ladder | None, step: Step | None) -> _Explained:
+def explained(ladder: Ladder | None, step: Step | None) -> _Explained:
+    """A decision's fields from its plan to its window."""
     if ladder is None or step is None:
         return _UNEXPLAINED
     from_, to = step.from_, step.to

@@ -10,8 +10,9 @@ the window (and what credit counts): a delta's end is judged as of its last mill
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from stream.core.model import Reason, Slice
@@ -25,6 +26,13 @@ NO_HEAD: Final = -(1 << 60)
 LONG_AGO: Final = -(1 << 60)
 NEVER: Final = 1 << 60
 MOST_IN_WINDOW: Final = 1 << 61
+
+
+@lru_cache(maxsize=256)
+def _edges(slicer: Slicer, newest: int, count: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Where so many slices start, and where they end: the same for all who are judged at one instant."""
+    edges = tuple([slicer.edge(each) for each in range(newest - count + 1, newest + 2)])
+    return edges[:-1], edges[1:]
 
 
 class Amount(NamedTuple):
@@ -126,13 +134,13 @@ class Ladder:
             return None if stay is None else self.entered_at + stay
         return self.edge_after(self.entered_at - self.entered_as_of_before)
 
-    def next_due(self) -> int | None:
-        """The next instant at which anything is to be judged without traffic."""
+    def next_due(self) -> int:
+        """The next instant at which anything is to be judged without traffic, or NEVER."""
         if not self.adjusted:
-            return self.next_up
+            return NEVER if self.next_up is None else self.next_up
         instants = [self.next_up, self.exempt_until, self.pin and self.pin.until]
         instants += [credit.expires_at for credit in self.credits]
-        return min((instant for instant in instants if instant is not None), default=None)
+        return min((instant for instant in instants if instant is not None), default=NEVER)
 
     def sum_at(self, as_of: int) -> int:
         gone = self.slicer.ordinal(as_of) - self.head
@@ -142,16 +150,20 @@ class Ladder:
 
     def window_at(self, as_of: int) -> tuple[Slice, ...]:
         """In whole bytes, oldest first."""
-        return tuple([Slice(start, end, value // 100) for start, end, value in self.amounts_at(as_of)])
+        return tuple(map(Slice, *self._edges_at(as_of), [value // 100 for value in self._values_at(as_of)]))
 
     def amounts_at(self, as_of: int) -> list[tuple[int, int, int]]:
         """The window slice by slice: (start, end, hundredths of a byte), oldest first."""
+        return list(zip(*self._edges_at(as_of), self._values_at(as_of), strict=True))
+
+    def _edges_at(self, as_of: int) -> tuple[Sequence[int], Sequence[int]]:
+        return _edges(self.slicer, max(self.slicer.ordinal(as_of), self.head), len(self.slices))
+
+    def _values_at(self, as_of: int) -> list[int]:
         count = len(self.slices)
-        newest = max(self.slicer.ordinal(as_of), self.head)
-        values = self._oldest(count)[newest - self.head :]
-        values += [0] * (count - len(values))
-        edges = [self.slicer.edge(each) for each in range(newest - count + 1, newest + 2)]
-        return list(zip(edges[:-1], edges[1:], values, strict=True))
+        values = self._oldest(count)
+        gone = self.slicer.ordinal(as_of) - self.head
+        return (values[gone:] + [0] * min(gone, count)) if gone > 0 else values
 
     def quota_at(self, as_of: int, profile: Profile | None = None) -> int | None:
         """Quota of a profile (this one) with the credit that has not expired, in bytes."""
@@ -168,19 +180,16 @@ class Ladder:
         return total > 100 * quota or (profile.at == "reached" and total == 100 * quota)
 
     def step(self, reason: Reason, to: Profile, as_of: int) -> Step:
-        amounts = self.amounts_at(as_of)
-        usage = sum([value for _, _, value in amounts]) // 100
-        window = tuple([Slice(start, end, value // 100) for start, end, value in amounts])
-        return Step(reason, self.here, to, usage, self.quota_at(as_of), window)
+        return Step(reason, self.here, to, self.sum_at(as_of) // 100, self.quota_at(as_of), self.window_at(as_of))
 
     def harmless_below(self) -> int:
         """Up to this sum, a delta's end changes nothing."""
         if self.resting:
             return MOST_IN_WINDOW
-        quota = self.quota_at(LONG_AGO)
+        here, quota = self.here, self.quota_at(LONG_AGO)
         limit = MOST_IN_WINDOW
-        if quota is not None and self.here.down is not None:
-            limit = min(limit, 100 * quota - (self.here.at == "reached"))
+        if quota is not None and here.down is not None:
+            limit = min(limit, 100 * quota - (here.at == "reached"))
         if quota is not None and self.plan.warn is not None and not self.warned:
             limit = min(limit, self.plan.warn * quota - 1)
         return limit

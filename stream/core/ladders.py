@@ -5,6 +5,7 @@ What few rows have (credits, rests, late numbers) lies beside the columns, by ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from stream.core.columns import FreeList, grown, room_for
 from stream.core.ladder import LONG_AGO, MOST_IN_WINDOW, NEVER, NO_HEAD, Credit, Ladder, Pin
 from stream.core.plan import Plan
-from stream.core.window import Int64s
+from stream.core.window import Flags, Int64s
 
 COLUMNS: Final = {
     "ring": np.int64,
@@ -30,6 +31,9 @@ COLUMNS: Final = {
     "warned": np.bool_,
 }
 
+_CELLS: Final = ("head", "entered_at", "next_due", "clip", "profile", "entered_as_of_before", "warned")
+_STORED: Final = (*_CELLS, "total", "harmless")
+
 
 @dataclass(slots=True)
 class Rare:
@@ -44,6 +48,11 @@ class Rare:
     base: int = 0
     next_up: int | None = None
     """Kept here only where next_due may be something else: with credits or at rest."""
+
+    @property
+    def adjusted(self) -> bool:
+        """Has credits, or is at rest."""
+        return bool(self.credits) or self.pin is not None or self.exempt_until is not None
 
     def to_json(self) -> list[Any]:
         """Amounts as text: they know no bounds."""
@@ -111,21 +120,20 @@ class LadderTable:
         self.rows.give_back(row)
 
     def load(self, row: int, quota: int | None) -> Ladder:
-        rare = self.rare.get(row)
+        return self._ladder(row, quota, self.ring[:, row].tolist(), *(getattr(self, name).item(row) for name in _CELLS))
+
+    def load_all(self, rows: Int64s, quotas: Sequence[int | None]) -> list[Ladder]:
+        """As `load` each of them."""
+        columns = [getattr(self, name)[rows].tolist() for name in _CELLS]
+        return list(map(self._ladder, rows.tolist(), quotas, self.ring[:, rows].T.tolist(), *columns))
+
+    def _ladder(self, row: int, quota: int | None, slices: list[int], *cells: Any) -> Ladder:
+        head, entered_at, next_due, clip, profile, entered_as_of_before, warned = cells
         ladder = Ladder(
-            self.plan,
-            self.slicer,
-            quota,
-            self.entered_at.item(row),
-            self.profile.item(row),
-            self.entered_as_of_before.item(row),
-            clip=self.clip.item(row),
-            slices=self.ring[:, row].tolist(),
-            head=self.head.item(row),
-            warned=self.warned.item(row),
-        )
-        next_due = self.next_due.item(row)
-        ladder.next_up = None if next_due == NEVER else next_due
+            self.plan, self.slicer, quota, entered_at, profile, entered_as_of_before, None, clip, slices, head, warned,
+            None if next_due == NEVER else next_due,
+        )  # fmt: skip
+        rare = self.rare.get(row)
         if rare is not None:
             ladder.since, ladder.credits = rare.since, list(rare.credits)
             ladder.exempt_until, ladder.pin = rare.exempt_until, rare.pin
@@ -135,17 +143,31 @@ class LadderTable:
         return ladder
 
     def store(self, row: int, ladder: Ladder) -> None:
-        due = ladder.next_due()
         self.ring[:, row] = ladder.slices
-        self.total[row] = sum(ladder.slices)
-        self.head[row] = ladder.head
-        self.entered_at[row] = ladder.entered_at
-        self.next_due[row] = NEVER if due is None else due
-        self.harmless[row] = ladder.harmless_below()
-        self.clip[row] = ladder.clip
-        self.profile[row] = ladder.profile
-        self.entered_as_of_before[row] = ladder.entered_as_of_before
-        self.warned[row] = ladder.warned
+        for name, cell in zip(_STORED, _cells(ladder), strict=True):
+            getattr(self, name)[row] = cell
+        self._store_rare(row, ladder)
+
+    def store_all(self, rows: Int64s, ladders: Sequence[Ladder]) -> None:
+        """As `store` each of them; the rows differ."""
+        numbers: list[int] = []
+        for ladder in ladders:
+            numbers += *ladder.slices, *_cells(ladder)
+        columns = np.array(numbers, np.int64).reshape(len(ladders), -1).T
+        self.ring[:, rows] = columns[: self.plan.slices]
+        for name, column in zip(_STORED, columns[self.plan.slices :], strict=True):
+            getattr(self, name)[rows] = column
+        for row, ladder in zip(rows.tolist(), ladders, strict=True):
+            self._store_rare(row, ladder)
+
+    def adjusted(self, rows: Int64s) -> Flags:
+        """Which of them have credits, or are at rest."""
+        found = np.zeros(len(rows), np.bool_)
+        if self.rare:
+            found[:] = [row in self.rare and self.rare[row].adjusted for row in rows.tolist()]
+        return found
+
+    def _store_rare(self, row: int, ladder: Ladder) -> None:
         if ladder.since is None and not (ladder.adjusted or ladder.late or ladder.clipped or ladder.base):
             self.rare.pop(row, None)
             return
@@ -157,6 +179,14 @@ class LadderTable:
     def in_use(self) -> Int64s:
         """Rows that belong to a service."""
         return np.flatnonzero(self.service[: self.rows.count] >= 0)
+
+
+def _cells(ladder: Ladder) -> tuple[int, ...]:
+    """What _STORED holds of it."""
+    return (
+        ladder.head, ladder.entered_at, ladder.next_due(), ladder.clip, ladder.profile, ladder.entered_as_of_before,
+        ladder.warned, sum(ladder.slices), ladder.harmless_below(),
+    )  # fmt: skip
 
 
 assert LONG_AGO == NO_HEAD

@@ -56,7 +56,8 @@ class Service(Judged):
         """Count it and judge.  Raises Rejected, having changed nothing, if a window would overflow."""
         added = added_by(delta, self.current, self.previous)
         end = delta.end
-        now, as_of, before = Moment.of(end, self.time)
+        before = self.time
+        now, as_of = Moment.of(end, before)
         amounts = [ladder.plan.weight_in * added.in_ + ladder.plan.weight_out * added.out for ladder in self.ladders]
         if not all(ladder.fits(value, as_of) for ladder, value in zip(self.ladders, amounts, strict=True)):
             raise Rejected(

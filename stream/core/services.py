@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from stream.core.columns import FreeList, grown, room_for
 from stream.core.counting import Anchor
-from stream.core.judging import Judged, Moment
 from stream.core.ladder import NEVER, Ladder
 from stream.core.ladders import LadderTable
 from stream.core.names import NameIndex
@@ -64,16 +63,6 @@ class Taken:
     row: int
     service: Service
     homes: list[Home]
-
-
-@dataclass(slots=True)
-class ToJudge:
-    """A service whose delta is counted in the tables, taken out to be judged, and put back with `store_judged`."""
-
-    row: int
-    judged: Judged
-    homes: list[Home]
-    moment: Moment
 
 
 class Services:
@@ -231,12 +220,6 @@ class Services:
         )
         return Taken(row, service, homes)
 
-    def take_to_judge(self, row: int, moment: Moment) -> ToJudge:
-        homes = self._homes(row)
-        ladders = [home.ladder for home in homes]
-        judged = Judged(self.names.name(row), self.incarnation.item(row), self.revision.item(row), ladders)
-        return ToJudge(row, judged, homes, moment)
-
     def _homes(self, row: int) -> list[Home]:
         quota, homes = self.quotas.get(row), []
         for place, table in enumerate(self.combinations[self.combination.item(row)]):
@@ -271,12 +254,6 @@ class Services:
         self._store_rare(row, service)
         self._store_ladders(taken)
         self.dirty[row // PAGE_ROWS] = True
-
-    def store_judged(self, taken: ToJudge) -> None:
-        self.revision[taken.row] = taken.judged.revision
-        for ladder, table, row in taken.homes:
-            table.store(row, ladder)
-        self.dirty[taken.row // PAGE_ROWS] = True
 
     def _store_rare(self, row: int, service: Service) -> None:
         carried_in = service.accepted_in // MOST_ACCEPTED * MOST_ACCEPTED

@@ -42,7 +42,7 @@ from stream.core.page import Page
 from stream.core.plan import Plan
 from stream.core.remembered import PREFIX, RememberedIds
 from stream.core.replanning import replan
-from stream.core.services import Services, Taken, ToJudge
+from stream.core.services import Services, Taken
 from stream.core.speed import Speed
 from stream.core.storing import MARKS, PLANS, marks_page, page_of, plans_of, plans_page, restore_page
 from stream.core.vectors import Columns, Left, count, take
@@ -144,8 +144,10 @@ class Tracker:
         found: list[tuple[int, Decision | QuotaWarning]] = []
         for groups in resolved.rounds:
             for group in groups:
-                for place, taken in self._count_columns(deltas, group):
+                left = self._count_columns(deltas, group)
+                for place, taken in left.to_count:
                     found += [(place, outcome) for outcome in self._count_one(deltas, place, taken)]
+                found += left.moves
             self._rounds += 1
             if self._rounds % _CARRY_EVERY == 0:
                 self._services.carry()
@@ -162,21 +164,17 @@ class Tracker:
                 refusal = folded(len(places) - told, refusal)
             self._reject(_position(deltas, place), refusal, _element(deltas, place, names[place]))
 
-    def _count_columns(self, deltas: Deltas, group: Group) -> list[Left]:
+    def _count_columns(self, deltas: Deltas, group: Group) -> Left:
         """Counts what can be counted by columns, and returns the rest."""
         if len(group) < self._few:
-            return [*take(self._services, group)]
-        return count(self._services, self._tally, group, Columns.of(deltas, group.places))
+            return Left(take(self._services, group))
+        columns = Columns.of(deltas, group.places)
+        return count(self._services, self._tally, group, columns, lambda place: self._cause(_position(deltas, place)))
 
-    def _count_one(self, deltas: Deltas, place: int, taken: Taken | ToJudge) -> list[Decision | QuotaWarning]:
+    def _count_one(self, deltas: Deltas, place: int, taken: Taken) -> list[Decision | QuotaWarning]:
         position = _position(deltas, place)
-        cause = self._cause(position)
-        if isinstance(taken, ToJudge):
-            taken.judged.judge_counted(taken.moment, cause)
-            self._services.store_judged(taken)
-            return taken.judged.outcomes
         try:
-            taken.service.delta(_delta(deltas, place), cause, self._tally)
+            taken.service.delta(_delta(deltas, place), self._cause(position), self._tally)
         except Rejected as refusal:
             self._reject(position, refusal, _element(deltas, place, taken.service.name))
         self._services.store(taken)

@@ -8,31 +8,37 @@ same result.  Where all deltas agree on a number it is a plain int.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.core.batches import Group, Part
 from stream.core.columns import Rows, as_numbers, chosen
 from stream.core.counting import Tally
-from stream.core.judging import Moment
+from stream.core.judging import Cause
 from stream.core.ladder import MOST_IN_WINDOW
 from stream.core.ladders import LadderTable
-from stream.core.model import Deltas
+from stream.core.model import Decision, Deltas
+from stream.core.moves import move, moves_plainly
 from stream.core.plan import CalendarWindow
-from stream.core.services import PAGE_ROWS, Services, Taken, ToJudge
-from stream.core.window import MOST_VECTOR_SPAN_MS, Int64s, Slicer, parts
+from stream.core.services import PAGE_ROWS, Services, Taken
+from stream.core.window import MOST_VECTOR_SPAN_MS, Flags, Int64s, Slicer, parts
 
-Left: TypeAlias = tuple[int, Taken | ToJudge]
-"""(place in the batch, a service taken out to be counted, or only judged, one by one)."""
 Numbers: TypeAlias = int | Int64s
-Flags: TypeAlias = NDArray[np.bool_]
 
 _EXACT_SUM: Final = 4096
 """So many numbers up to 2^51 sum up within 64 bits."""
+
+
+class Left(NamedTuple):
+    """What is left of a group, and what was decided of the others."""
+
+    to_count: Sequence[tuple[int, Taken]]
+    """(place in the batch, the service taken out)."""
+    moves: Sequence[tuple[int, Decision]] = ()
+    """(place, decision) of those that are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +67,24 @@ def agreed(numbers: Int64s) -> Numbers:
     return int(first) if (numbers == first).all() else numbers
 
 
-def count(services: Services, tally: Tally, group: Group, columns: Columns) -> list[Left]:
-    """Counts what it can.  Returns the rest, to be counted or judged one by one, as `take` does."""
+def count(services: Services, tally: Tally, group: Group, columns: Columns, cause: Callable[[int], Cause]) -> Left:
+    """Counts what it can, and returns the rest.  `cause` is that of a place in the batch."""
     current_end = services.current_end[group.rows]
-    grows = services.current_start[group.rows] == columns.start
-    behind = np.less(columns.end, current_end)
     begins = np.greater_equal(columns.start, current_end)
     if begins.all():
-        return _Step(services, tally, group, columns, current_end).begin()
+        return _Step(services, tally, group, columns, current_end).begin(cause)
+    grows = services.current_start[group.rows] == columns.start
+    behind = np.less(columns.end, current_end)
     if grows.all() and not behind.any():
-        return _Step(services, tally, group, columns, current_end).grow()
-    left: list[Left] = [*take(services, group, np.flatnonzero(~(begins | grows)))]
+        return _Step(services, tally, group, columns, current_end).grow(cause)
+    to_count, moves = [*take(services, group, np.flatnonzero(~(begins | grows)))], list[tuple[int, Decision]]()
     for kind, way in ((begins, _Step.begin), (grows & ~behind, _Step.grow), (grows & behind, _Step.repeat)):
         places = np.flatnonzero(kind)
         if len(places):
-            left += way(_Step(services, tally, group.only(places), columns.only(places), current_end[places]))
-    return left
+            left = way(_Step(services, tally, group.only(places), columns.only(places), current_end[places]), cause)
+            to_count += left.to_count
+            moves += left.moves
+    return Left(to_count, moves)
 
 
 def take(services: Services, group: Group, places: Int64s | None = None) -> Sequence[tuple[int, Taken]]:
@@ -101,11 +109,15 @@ class _Step:
 
     # ------------------------------------------------------------ the kinds
 
-    def begin(self) -> list[Left]:
+    def begin(self, cause: Callable[[int], Cause]) -> Left:
         services, rows, columns = self.services, self.rows, self.columns
         more_in, more_out = columns.in_.copy(), columns.out.copy()
-        left, counted, judged = self._split(columns.start, more_in, more_out)
-        gap = np.where(np.less(self.current_end, 0), 0, np.subtract(columns.start, self.current_end)) * counted
+        left, counted, moving = self._split(columns.start, more_in, more_out)
+        gap = np.where(np.less(self.current_end, 0), 0, np.subtract(columns.start, self.current_end))
+        if gap.any():
+            gap = gap * counted
+            self.tally.add("gaps", int(np.count_nonzero(gap)))
+            self.tally.add("gap_ms", exact_sum(gap))
         for name in ("start", "end", "in", "out"):
             getattr(services, f"previous_{name}")[rows] = getattr(services, f"current_{name}")[rows]
         services.current_start[rows] = columns.start
@@ -113,11 +125,9 @@ class _Step:
         services.current_out[rows] = columns.out
         self._commit(columns.start, more_in, more_out)
         self.tally.add("deltas_new", int(np.count_nonzero(counted)))
-        self.tally.add("gaps", int(np.count_nonzero(gap)))
-        self.tally.add("gap_ms", exact_sum(gap))
-        return [*left, *self._take_to_judge(judged)]
+        return Left(left, self._move(moving, cause))
 
-    def grow(self) -> list[Left]:
+    def grow(self, cause: Callable[[int], Cause]) -> Left:
         services, rows, columns = self.services, self.rows, self.columns
         since = _least(self.current_end, np.subtract(columns.end, 1))
         former_in, former_out = services.current_in[rows], services.current_out[rows]
@@ -128,48 +138,66 @@ class _Step:
             greatest_in, greatest_out = np.maximum(former_in, greatest_in), np.maximum(former_out, greatest_out)
             np.maximum(more_in, 0, out=more_in)
             np.maximum(more_out, 0, out=more_out)
-        left, counted, judged = self._split(since, more_in, more_out)
+        left, counted, moving = self._split(since, more_in, more_out)
         services.current_in[rows], services.current_out[rows] = greatest_in, greatest_out
         grown = int(np.count_nonzero(more_in | more_out))
         self._commit(since, more_in, more_out)
         self.tally.add("deltas_grown", grown)
         self.tally.add("deltas_repeated", int(np.count_nonzero(counted)) - grown)
         self.tally.add("deltas_shrunk", int(np.count_nonzero(shrunk & counted)))
-        return [*left, *self._take_to_judge(judged)]
+        return Left(left, self._move(moving, cause))
 
-    def repeat(self) -> list[Left]:
+    def repeat(self, _cause: Callable[[int], Cause]) -> Left:
         """An earlier end under the same start: nothing, unless something is waiting for the next delta."""
         waiting = self._waiting(self.before + 1)
         if self.columns.backfill:
             self.services.backfilling[self.rows] = True
             self._mark_dirty()
         self.tally.add("deltas_repeated", int(np.count_nonzero(~waiting)))
-        return [*take(self.services, self.group, np.flatnonzero(waiting))]
+        return Left(take(self.services, self.group, np.flatnonzero(waiting)))
 
     # ------------------------------------------------------------ what is not counted here
 
-    def _split(self, since: Numbers, more_in: Int64s, more_out: Int64s) -> tuple[Sequence[Left], Flags, Flags]:
+    def _split(
+        self, since: Numbers, more_in: Int64s, more_out: Int64s
+    ) -> tuple[Sequence[tuple[int, Taken]], Flags, Sequence[Int64s]]:
         """Takes out the services that are to be counted one by one, and counts nothing for them here.  Returns them,
-        which others are counted, and of which of these the end is to be judged.
+        which others are counted, and for each part the places of those of which just that ladder may move at the end.
 
         Whatever is still written to the rows of those taken out is overwritten when they are stored.
         """
         now = _most(self.before, self.columns.end)
         adds = (more_in | more_out) > 0
-        special, judged = self._waiting(now), np.zeros(len(adds), np.bool_)
+        special, stirred = self._waiting(now), list[Flags]()
         for part in self.group.parts:
             table, rows = part
             value = _amount(table, more_in, more_out)
-            special |= self._may_matter(part, since, value, adds)
+            reached = table.total[rows] + value
+            special |= self._may_matter(part, since, value, reached, adds)
             if not self.columns.backfill:
                 due = table.next_due[rows] == now
-                judged |= due | (table.total[rows] + value > table.harmless[rows])
+                stirred.append((due | (reached > table.harmless[rows])) & adds)
                 special |= due & ~adds
+        if stirred:
+            special |= self._stirs_more(stirred)
         left = take(self.services, self.group, np.flatnonzero(special))
         if left:
             more_in[special] = 0
             more_out[special] = 0
-        return left, ~special, judged & adds & ~special
+        counted = ~special
+        return left, counted, [np.flatnonzero(each & counted) for each in stirred]
+
+    def _stirs_more(self, stirred: Sequence[Flags]) -> Flags:
+        """Where the end of a delta, which stirs these ladders, does more than to move one of them plainly."""
+        more, all_ = np.zeros(len(self.group), np.bool_), np.zeros(len(self.group), np.bool_)
+        for flags, (table, _) in zip(stirred, self.group.parts, strict=True):
+            more |= flags & all_ if moves_plainly(table.plan) else flags
+            all_ |= flags
+        more |= all_ & np.less_equal(self.columns.end, self.before)
+        places = np.flatnonzero(all_)
+        for table, rows in self.group.parts:
+            more[places] |= table.adjusted(chosen(rows, places))
+        return more
 
     def _waiting(self, until: Numbers) -> Flags:
         """Rows with something to be judged before an instant, or of which the columns do not tell the time."""
@@ -180,35 +208,34 @@ class _Step:
                 waiting |= table.next_due[rows] < until
         return waiting
 
-    def _may_matter(self, part: Part, since: Numbers, value: Int64s, adds: Flags) -> Flags:
+    def _may_matter(self, part: Part, since: Numbers, value: Int64s, reached: Int64s, adds: Flags) -> Flags | bool:
         """Where an amount may do more than grow a sum: clipped, late, or out of the reach of 64 bits."""
         table, rows = part
         end = self.columns.end
-        matters: Flags = table.total[rows] + value > MOST_IN_WINDOW
-        matters |= table.clip[rows] > since
         first, last = _ordinals(table.slicer, since), _ordinals(table.slicer, np.subtract(end, 1))
         head = table.head[rows]
-        matters |= head > last
+        matters = _beyond(reached, MOST_IN_WINDOW) | _beyond(table.clip[rows], since) | _beyond(head, last)
         if np.any(np.greater(self.before, since)):
             time = _ordinals(table.slicer, np.maximum(np.subtract(self.before, 1), 0))
             matters |= np.greater(self.before, since) & np.less_equal(first, np.subtract(time, table.plan.slices))
         if not np.array_equal(first, last):
             matters |= np.greater(np.subtract(end, since), MOST_VECTOR_SPAN_MS)
-        matters &= value > 0
+        if matters is not False:
+            matters = matters & (value > 0)
         if isinstance(table.plan.window, CalendarWindow):
             matters |= table.warned[rows] & ((head != last) | (adds & np.less_equal(end, self.before)))
         return matters
 
     # ------------------------------------------------------------ what is
 
-    def _take_to_judge(self, judged: Flags) -> Iterator[Left]:
-        """Services that are counted, and of which the end of the delta is to be judged."""
-        places = np.flatnonzero(judged)
-        in_batch, rows = chosen(self.group.places, places), chosen(self.rows, places)
-        ends, befores = (np.broadcast_to(each, len(judged))[places] for each in (self.columns.end, self.before))
-        columns = (each.tolist() for each in (in_batch, rows, ends, befores))
-        for place, row, end, before in zip(*columns, strict=True):
-            yield place, self.services.take_to_judge(row, Moment.of(end, None if before < 0 else before))
+    def _move(self, moving: Sequence[Int64s], cause: Callable[[int], Cause]) -> list[tuple[int, Decision]]:
+        end, found = self.columns.end, list[tuple[int, Decision]]()
+        for at, places in enumerate(moving):
+            if len(places):
+                group = self.group.only(places)
+                ends = np.full(len(places), end) if isinstance(end, int) else end[places]
+                found += move(self.services, group, group.parts[at], ends, cause)
+        return found
 
     def _commit(self, since: Numbers, more_in: Int64s, more_out: Int64s) -> None:
         services, rows, end = self.services, self.rows, self.columns.end
@@ -273,6 +300,13 @@ def _shares(
         yield ordinal, parts(value, since, end, _edges(slicer, ordinal), _edges(slicer, np.add(ordinal, 1)))
 
 
+def _beyond(numbers: Int64s, limit: Numbers) -> Flags | bool:
+    """Which of them exceed the limit; False if none does."""
+    if isinstance(limit, int) and np.maximum.reduce(numbers) <= limit:
+        return False
+    return numbers > limit
+
+
 def _amount(table: LadderTable, in_: Int64s, out: Int64s) -> Int64s:
     """In hundredths of a byte."""
     weight_in, weight_out = table.plan.weight_in, table.plan.weight_out
@@ -301,4 +335,4 @@ def _least(one: Numbers, two: Numbers | np.int64) -> Numbers:
 
 
 def exact_sum(numbers: Int64s) -> int:
-    return sum(int(numbers[at : at + _EXACT_SUM].sum()) for at in range(0, len(numbers), _EXACT_SUM))
+    return sum(int(np.add.reduce(numbers[at : at + _EXACT_SUM])) for at in range(0, len(numbers), _EXACT_SUM))

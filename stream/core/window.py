@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Int64s: TypeAlias = NDArray[np.int64]
+Flags: TypeAlias = NDArray[np.bool_]
 Unit: TypeAlias = Literal["hour", "day", "week", "month"]
 
 HOUR_MS: Final = 3_600_000
@@ -45,6 +46,8 @@ class Slicer(Protocol):
     def ordinals(self, instants: Int64s) -> Int64s: ...
 
     def edges(self, ordinals: Int64s) -> Int64s: ...
+
+    def __hash__(self) -> int: ...
 
 
 class FixedSlicer:

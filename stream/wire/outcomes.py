@@ -95,7 +95,7 @@ def _window_json(window: Sequence[Slice]) -> dict[str, Any]:
     return {
         "start": window[0].start,
         "end": window[-1].end,
-        "slices": [{"start": part.start, "end": part.end, "bytes": part.bytes} for part in window],
+        "slices": [{"start": start, "end": end, "bytes": amount} for start, end, amount in window],
     }
 
 
