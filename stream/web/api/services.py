@@ -131,7 +131,7 @@ class EnforcementDocument(Document):
 
     original: SpeedDocument = Field(description="what the platform had before we touched it")
     wanted: SpeedDocument | None = Field(description="what it was asked for last; null: nothing yet")
-    asked_at: Instant | None
+    asked_at: Instant | None = Field(description="when; ms since 1970 (UTC)")
     revision: int | None = Field(description="of the decision that this carries out")
     settled: bool = Field(description="the platform has shown it")
     repairs: list[Instant] = Field(description="when it was set again within the last day, because somebody changed it")

@@ -1,0 +1,84 @@
+"""Live connections: no more of them than there may be, signs of life, and nothing missed between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+
+from stream.adapters.clock import SystemClock
+from stream.metrics import Metrics
+from stream.replica.model import News
+from stream.web.api.events import Events, with_heartbeats
+from stream.web.serving import serving
+from tests.web.house import house
+from tests.web.installation import DEADLINE_S
+
+PLAIN = {"plan", "profile", "name", "kind", "id", "services", "platforms", "sources", "problems", "now", "result"}
+"""Fields that say it themselves."""
+
+
+async def test_no_more_than_there_may_be(tmp_path: Path) -> None:
+    """The next one is told to come again later; when one leaves there is room."""
+    metrics = Metrics(SystemClock()).web
+    async with house(tmp_path, []) as made:
+        app = FastAPI()
+        app.state.access = made.access
+        events = Events(made.replica, made.access, metrics, most=1)
+        app.add_api_route("/events", events.events)
+        headers = {"Authorization": f"Bearer {made.ben}"}
+        async with (
+            serving(app, "127.0.0.1", 0) as url,
+            httpx.AsyncClient(base_url=url, headers=headers) as client,
+            asyncio.timeout(DEADLINE_S),
+        ):
+            async with client.stream("GET", "/events") as first:
+                await anext(first.aiter_lines())
+                second = await client.get("/events")
+                assert (second.status_code, second.headers["Retry-After"]) == (503, "30")
+            while True:
+                async with client.stream("GET", "/events") as third:
+                    if third.status_code == 200:
+                        break
+
+
+async def test_signs_of_life() -> None:
+    """There is one at once, when it is listened to, and one whenever nothing came for so long; news come in between."""
+    told: asyncio.Queue[News] = asyncio.Queue()
+    listening = asyncio.Event()
+
+    async def news() -> AsyncGenerator[News, None]:
+        listening.set()
+        while True:
+            yield await told.get()
+
+    async with aclosing(with_heartbeats(news(), 0.01)) as found, asyncio.timeout(DEADLINE_S):
+        assert await anext(found) is None
+        assert listening.is_set()
+        assert await anext(found) is None
+        for number in range(3):
+            told.put_nowait(News("state", frozenset({f"vm1/{number}"})))
+        heard = [one for _ in range(3) if (one := await anext(found)) is not None]
+        assert [one.services for one in heard] == [frozenset({f"vm1/{number}"}) for number in range(len(heard))]
+        assert len(heard) == 3
+
+
+async def test_each_field_is_explained(tmp_path: Path) -> None:
+    """The API's description says of each field of each document, and of each parameter, what it means."""
+    async with house(tmp_path, []) as made, made.client(made.ben) as client:
+        document = (await client.get("/api/v1/openapi.json")).json()
+    silent = [
+        f"{name}.{field}"
+        for name, schema in document["components"]["schemas"].items()
+        for field, shape in schema.get("properties", {}).items()
+        if not shape.get("description") and not shape.get("enum") and "const" not in shape
+        and field not in PLAIN
+    ]  # fmt: skip
+    assert silent == []
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert all(operation["description"] for operation in operations)
+    assert [one["name"] for it in operations for one in it.get("parameters", []) if not one.get("description")] == []
