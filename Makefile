@@ -8,7 +8,7 @@ INPUTS ?= 20000
 SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-core test-kafka test-web check proof simulate simulate-mutants torture torture-kafka fuzz soak bench bench-kafka lock clean
+.PHONY: help demo test test-core test-kafka test-web check proof simulate simulate-mutants torture torture-kafka fuzz soak bench bench-kafka bench-web lock clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ bench: .venv/ready ## Measure: ratios, side by side in one run
 
 bench-kafka: .venv/ready .kafka/ready .kafka/peers/ready ## The same on Kafka, beside Kafka Streams and others (CASES="batches singles scaling")
 	@$(BIN)/python -m tests.bench.kafka $(addprefix --case ,$(CASES))
+
+bench-web: .venv/ready ## A million services beside a running tracker: memory, and times of pages and searches
+	@$(BIN)/python -m tests.bench.web
 
 lock: .venv/ready ## Renew the locked dependencies
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
