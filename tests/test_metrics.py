@@ -31,6 +31,7 @@ COUNTS = {
     "quota_stream_assigned_partitions",
     "quota_stream_input_behind_records",
     "quota_stream_web_live_connections",
+    "quota_stream_notices_undelivered",
 }
 STATES = {"quota_stream_collector_alarm", "quota_stream_platform_breaker", "quota_stream_brake_engaged"}
 
@@ -80,6 +81,7 @@ def busy() -> Metrics:
     metrics.platforms.requested("vm1", "list", "ok", 0.1)
     metrics.platforms.dated("vm1", "Mon, 01 Dec 2025 00:00:05 GMT")
     metrics.tracker.behind(0, 7)
+    metrics.notices.notified("change", "delivered")
     metrics.web.answered("/api/v1/services/{service}", 200, 0.01)
     return metrics
 

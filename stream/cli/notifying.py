@@ -12,7 +12,7 @@ from stream.config.model import Config
 
 @click.group("notify", cls=Group)
 def notify() -> None:
-    """Tell others what happens: the webhook or command of the configuration."""
+    """Try whether who is to be told of what happens can be told."""
 
 
 @notify.command("test", cls=Command, epilog=examples("quota-stream notify test"))

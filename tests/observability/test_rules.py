@@ -49,6 +49,7 @@ LAG = series("quota_stream_input_lag_seconds", **PARTITION)
 AGE = series("quota_stream_checkpoint_age_seconds", **TRACKER)
 SERVED = {"job": "serve", "instance": "s:1"}
 SHOWN = series("quota_stream_replica_age_seconds", **SERVED)
+WAITING = series("quota_stream_notices_undelivered", **SERVED)
 LETTERS = series("quota_stream_dead_letters_total", reason="not registered", **TRACKER)
 FREE = series("quota_stream_log_free_bytes", **TRACKER)
 SOURCE = series("quota_stream_source_age_seconds", source="vm1", **TRACKER)
@@ -71,6 +72,7 @@ CASES = [
     Case("QuotaStreamInputLag", {LAG: "90x20"}, {LAG: "50x20"}, "10m", PARTITION, "1m 30s"),
     Case("QuotaStreamCheckpointOld", {AGE: "61x9"}, {AGE: "61 5x9"}, "2m", TRACKER, "1m 1s"),
     Case("QuotaStreamReplicaStale", {SHOWN: "NaN NaN 90x9"}, {SHOWN: "NaN NaN 2x9"}, "6m", SERVED, "1m 30s"),
+    Case("QuotaStreamNoticesWait", {WAITING: "5x40"}, {WAITING: "5x20 0x20"}, "35m", SERVED, "5"),
     Case("QuotaStreamDeadLetters", {LETTERS: "_x20 4x9"}, {LETTERS: "4x40"}, "25m", {"reason": "not registered"}, "4"),
     Case("QuotaStreamDiskFull", {FREE: "9e8x20"}, {FREE: "5e10x20"}, "15m", TRACKER, ""),
     Case("QuotaStreamStaleSource", {SOURCE: "3600x9"}, {SOURCE: "1700x9"}, "6m", {"source": "vm1"}, "1h 0m 0s"),
