@@ -269,6 +269,17 @@ async def test_who_is_logged_in_is_not_asked_again(door: Door) -> None:
         assert (response.status_code, response.headers["Location"]) == (303, "/read")
 
 
+async def test_a_link_from_elsewhere_finds_the_session(door: Door) -> None:
+    """Its request comes without our cookie; the page to log in asks once more by itself, and then it comes along."""
+    async with door.client() as client:
+        asked = {"next": "/services/a;b\"c'd"}
+        first = await client.get("/login", params=asked, headers={"Sec-Fetch-Site": "cross-site"})
+        assert first.headers["Refresh"] == "0; url=/login?next=%2Fservices%2Fa%3Bb%22c%27d"
+        again = await client.get("/login", params=asked, headers={"Sec-Fetch-Site": "same-origin"})
+        assert "Refresh" not in again.headers
+        assert "Your token" in again.text
+
+
 # ---------------------------------------------------------------- forgery
 
 

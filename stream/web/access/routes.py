@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, HTTPException
 from starlette.requests import Request
@@ -27,7 +28,12 @@ def access_router(access: Access, settings: WebSettings) -> APIRouter:
     @router.get("/login")
     async def show(request: Request) -> Response:
         target = local_path(request.query_params.get("next", ""))
-        return page(target) if access.principal(request) is None else RedirectResponse(target, 303)
+        if access.principal(request) is not None:
+            return RedirectResponse(target, 303)
+        if request.headers.get("sec-fetch-site") == "cross-site":  # a link in a mail: the browser keeps our cookie back
+            again = f"/login?{urlencode({'next': target})}"
+            return HTMLResponse("<!doctype html><title>Log in</title>", headers={"Refresh": f"0; url={again}"})
+        return page(target)
 
     @router.post("/login")
     async def log_in(request: Request) -> Response:
