@@ -8,7 +8,7 @@ INPUTS ?= 20000
 SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-core test-kafka test-web check proof simulate simulate-mutants torture torture-kafka fuzz soak bench bench-kafka bench-web lock clean
+.PHONY: help demo test test-core test-kafka test-web check proof simulate simulate-mutants torture torture-kafka fuzz soak bench bench-kafka bench-web screenshots lock clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ bench-kafka: .venv/ready .kafka/ready .kafka/peers/ready ## The same on Kafka, b
 
 bench-web: .venv/ready ## A million services beside a running tracker: memory, and times of pages and searches
 	@$(BIN)/python -m tests.bench.web
+
+screenshots: .venv/ready .web/ready ## The README's pictures, from a whole installation in a real browser
+	@$(BIN)/python -m tests.web.screenshots .pictures
 
 lock: .venv/ready ## Renew the locked dependencies
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \

@@ -23,14 +23,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_schemas_examples_and_types(wheel: Path) -> None:
-    """Schemas, example configurations, the unit file and the type marker are packed."""
+def test_the_wheel_holds_all_that_is_no_code(wheel: Path) -> None:
+    """Schemas, example configurations, the unit file, the type marker, the pages and what they look like are packed."""
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "stream/py.typed" in names
     for folder, pattern in (("schemas", "*.json"), ("stream/examples", "*")):
         for path in (ROOT / folder).glob(pattern):
             if path.is_file():
                 assert f"{'stream/' if folder == 'schemas' else ''}{folder}/{path.name}" in names
+    for folder in ("templates", "static"):
+        for path in (ROOT / "stream" / "web" / folder).rglob("*.*"):
+            assert path.relative_to(ROOT).as_posix() in names
     assert not [name for name in names if name.startswith("tests")]
 
 
