@@ -44,7 +44,7 @@ from stream.replica.settings import ReplicaSettings
 from stream.replica.state import StateReader
 from stream.runtime.plans import InForce
 
-PROBE_S = 1.0
+PROBE_S = 2.0
 """How often to ask the log how far it goes."""
 SWEEP_S = 3600.0
 MOST_DECODED = 64
