@@ -82,3 +82,14 @@ async def test_each_field_is_explained(tmp_path: Path) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert all(operation["description"] for operation in operations)
     assert [one["name"] for it in operations for one in it.get("parameters", []) if not one.get("description")] == []
+
+
+async def test_nobody_counts_it(tmp_path: Path) -> None:
+    """Without a tracker a wish is in the log, and the answer says that it is not counted."""
+    records = [{"type": "registration", "service": "vm1/1", "plans": []}]
+    async with house(tmp_path, records) as made, made.client(made.anna) as client:
+        answer = await client.post(
+            "/api/v1/adjustments?wait_s=0", json={"kind": "reset", "service": "vm1/1", "id": "x"}
+        )
+        assert (answer.status_code, answer.json()["id"], answer.json()["counted"]) == (202, "x", False)
+        assert answer.json()["service"]["service"] == "vm1/1"

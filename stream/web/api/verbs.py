@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, TypeAlias
 
-from fastapi import APIRouter, Body, HTTPException, Path, Response, params
+from fastapi import APIRouter, Body, HTTPException, Path, Query, Response, params
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from stream.config.units import DURATION
@@ -24,7 +24,7 @@ from stream.web.customer import make_link
 from stream.web.settings import WebSettings
 from stream.wire.fields import CONTROL, MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS
 
-COUNTED_WITHIN_S = 10.0
+COUNTED_WITHIN_S = 10
 SHOWN_WITHIN_S = 5.0
 MOST_DAYS = 3660
 DAY_MS = DURATION.units["d"]
@@ -147,16 +147,18 @@ class Verbs:
         self._settings = settings
         self._clock = clock
 
-    async def adjust(self, wanted: Adjustment, who: Operator, response: Response) -> AdjustedDocument:
+    async def adjust(
+        self, wanted: Adjustment, who: Operator, response: Response, wait_s: WaitS = COUNTED_WITHIN_S
+    ) -> AdjustedDocument:
         """Credit, exempt, pin, unpin or reset a service.
 
-        200: it is counted, and what is shown has it.  202: it is in the log; repeat it with the same id to wait on.
+        200: it is counted, and what is shown has it.  202: it is in the log; repeat it with the same `id` to wait on.
         """
         if self._replica.service(wanted.service) is None:
             raise no_service()
         wish = Wish(**wanted.model_dump())
         try:
-            outcome = await self._operating.adjust(wish, by=who.name, wait_s=COUNTED_WITHIN_S)
+            outcome = await self._operating.adjust(wish, by=who.name, wait_s=wait_s or None)
         except Misconfigured as error:
             raise HTTPException(422, str(error)) from error
         except Rejected as error:
@@ -172,19 +174,31 @@ class Verbs:
             id=outcome.id, counted=outcome.counted, repeated=outcome.repeated, service=service_document(status)
         )
 
-    async def allow(self, name: PlatformName, who: Operator, response: Response, wanted: Allowed) -> SwitchedDocument:
+    async def allow(
+        self,
+        name: PlatformName,
+        who: Operator,
+        response: Response,
+        wanted: Allowed,
+        wait_s: WaitS = COUNTED_WITHIN_S,
+    ) -> SwitchedDocument:
         """Let a platform's services be slowed, however many, for a while; also ends a release."""
         self._known(name)
         end = await self._operating.allow(name, for_ms=wanted.for_ms, by=who.name, why=wanted.why)
-        return await self._switched(name, response, lambda it: it.allowed_until >= end and not it.released)
+        return await self._switched(name, response, wait_s, lambda it: it.allowed_until >= end and not it.released)
 
     async def release(
-        self, name: PlatformName, who: Operator, response: Response, wanted: Released
+        self,
+        name: PlatformName,
+        who: Operator,
+        response: Response,
+        wanted: Released,
+        wait_s: WaitS = COUNTED_WITHIN_S,
     ) -> SwitchedDocument:
         """Give all services of a platform their original speed back and stop enforcing there, until `allow`."""
         self._known(name)
         await self._operating.release(name, by=who.name, why=wanted.why)
-        return await self._switched(name, response, lambda it: it.released)
+        return await self._switched(name, response, wait_s, lambda it: it.released)
 
     def _known(self, name: str) -> PlatformDocument:
         found = next((one for one in self._replica.platforms() if one.name == name), None)
@@ -193,9 +207,9 @@ class Verbs:
         return platform_document(found)
 
     async def _switched(
-        self, name: str, response: Response, is_so: Callable[[PlatformDocument], bool]
+        self, name: str, response: Response, wait_s: float, is_so: Callable[[PlatformDocument], bool]
     ) -> SwitchedDocument:
-        counted = await until(self._replica, lambda: is_so(self._known(name)))
+        counted = await until(self._replica, lambda: is_so(self._known(name)), wait_s)
         if not counted:
             response.status_code = 202
         return SwitchedDocument(counted=counted, platform=self._known(name))
@@ -212,6 +226,7 @@ class Verbs:
         return LinkDocument(url=url, expires=expires)
 
 
+WaitS = Annotated[int, Query(ge=0, le=60, description="how many seconds the answer may wait until it is counted")]
 PlatformName = Annotated[str, Path(min_length=1, max_length=MAX_NAME_CHARACTERS, description="a platform's name")]
 
 
