@@ -419,6 +419,16 @@ async def test_a_proxied_user_has_the_configured_role(tmp_path: Path) -> None:
         assert (await client.post("/operate", headers=anna | {"X-CSRF-Token": others})).status_code == 403
 
 
+async def test_what_a_proxy_asked_a_person_for_is_its_own_affair(tmp_path: Path) -> None:
+    """Its `Authorization: Basic` comes along and is no token of ours; a token beside the header is what counts."""
+    door = Door(tmp_path, **PROXY)
+    async with door.client("127.0.0.1") as client:
+        anna, basic = {"X-Remote-User": "anna"}, {"Authorization": "Basic YW5uYTpzZWNyZXQ="}
+        assert (await client.get("/read", headers=anna | basic)).text == '"anna"'
+        assert (await client.get("/read", headers=anna | bearer(door.ben))).text == '"ben"'
+        assert (await client.get("/read", headers=anna | bearer("qs_wrong"))).status_code == 401
+
+
 def _proxied(user: str) -> Request:
     request = _request({"x-remote-user": user})
     request.scope["client"] = ("127.0.0.1", 1)
@@ -437,7 +447,8 @@ async def test_a_strange_header_is_nobody(tmp_path: Path, values: list[str]) -> 
     ("peer", "forwarded", "client"),
     [("192.0.2.7", "10.9.9.9", "192.0.2.7"), ("127.0.0.1", "10.9.9.9", "10.9.9.9"), ("127.0.0.1", None, "127.0.0.1"),
      ("127.0.0.1", "10.9.9.9, 192.0.2.1", "192.0.2.1"), ("127.0.0.1", "192.0.2.1, 127.0.0.3", "192.0.2.1"),
-     ("127.0.0.1", "harm", "127.0.0.1"), ("127.0.0.1", "", "127.0.0.1")],
+     ("127.0.0.1", "harm", "127.0.0.1"), ("::ffff:192.0.2.7", None, "192.0.2.7"),
+     ("::ffff:127.0.0.1", "::ffff:10.9.9.9", "10.9.9.9"), ("127.0.0.1", "", "127.0.0.1")],
 )  # fmt: skip
 async def test_limits_go_by_whom_the_proxy_saw(
     tmp_path: Path, peer: str, forwarded: str | None, client: str, lines: list[MutableMapping[str, Any]]

@@ -250,6 +250,13 @@ async def test_whatever_is_wrong_looks_the_same() -> None:
         assert "101" not in body
 
 
+@pytest.mark.parametrize("verb", ["forget", "deregistration"])
+async def test_a_service_that_is_gone_has_no_page(verb: str) -> None:
+    """Its link is as good as any wrong one."""
+    async with shop(registered("vm1/101"), {"type": verb, "service": "vm1/101", "at": NOW}) as here:
+        assert (await here.get("https://quota.test/c/" + sign("vm1/101", NOW + DAY, KEY))).status_code == 404
+
+
 async def test_an_unreadable_key_opens_nothing() -> None:
     """It is the operator's trouble, and logged; a customer is told what is told of any wrong link."""
 

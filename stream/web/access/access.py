@@ -85,10 +85,9 @@ class Access:
         return known.principal
 
     def _known(self, request: Request) -> _Known | None:
-        authorization = request.headers.get("authorization")
-        if authorization is not None:
-            scheme, _, token = authorization.partition(" ")
-            entry = self._find(hash_of(token.strip())) if scheme.lower() == "bearer" else None
+        token = _bearer(request)
+        if token is not None:
+            entry = self._find(hash_of(token))
             return None if entry is None else _Known(entry.principal, "token", "")
         identity = request.cookies.get(self.cookie, "")
         session = self._sessions.find(identity, self._clock.now()) if identity else None
@@ -140,7 +139,7 @@ class Access:
     # ------------------------------------------------------------ refusing
 
     def _refuse_unknown(self, request: Request) -> NoReturn:
-        if "authorization" in request.headers:
+        if _bearer(request) is not None:
             self._count_failure(request)
             raise HTTPException(401, "this token is not known here", {"WWW-Authenticate": "Bearer"})
         log.info("web.refused", reason="nobody", **self._told_of(request))
@@ -182,6 +181,12 @@ class Access:
 
     def _client(self, request: Request) -> str:
         return client_of(request, self._settings)
+
+
+def _bearer(request: Request) -> str | None:
+    """The token that a program shows.  What a proxy logs people in with (`Basic`) is the proxy's affair."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _is_foreign(request: Request) -> bool:

@@ -20,7 +20,7 @@ def client_of(request: Request, settings: AccessSettings) -> str:
     """
     here = request.client.host if request.client else ""
     if not _is_proxy(here, settings.proxies):
-        return here
+        return _plain(here)
     forwarded = [one.strip() for line in request.headers.getlist("x-forwarded-for") for one in line.split(",")]
     for address in reversed(forwarded):
         if _address(address) is None:
@@ -28,7 +28,7 @@ def client_of(request: Request, settings: AccessSettings) -> str:
         here = address
         if not _is_proxy(address, settings.proxies):
             break
-    return here
+    return _plain(here)
 
 
 def proxied_user(request: Request, settings: AccessSettings) -> Principal | None:
@@ -46,6 +46,11 @@ def proxied_user(request: Request, settings: AccessSettings) -> Principal | None
 def _is_proxy(host: str, proxies: Sequence[IPv4Network | IPv6Network]) -> bool:
     address = _address(host)
     return address is not None and any(address in network for network in proxies)
+
+
+def _plain(host: str) -> str:
+    """`192.0.2.7` for `::ffff:192.0.2.7`, as a socket for both kinds of addresses has it."""
+    return str(_address(host) or host)
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
