@@ -100,6 +100,7 @@ class Notifier:
         if stored is None:
             book = NoticeBook(next=end, refused={}, alarms={})
             await _write(lease, book)
+            log_.info("notices.begin", partition=lease.partition, offset=end)
             return book
         try:
             book = NoticeBook.from_json(orjson.loads(stored))
