@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import orjson
@@ -63,6 +63,9 @@ def _in_order(start: int | Int64s, end: int | Int64s, latest: int | Int64s) -> b
     return bool(np.all(np.less_equal(0, start)) and np.all(np.less(start, end)) and np.all(np.less_equal(end, last)))
 
 
+Numbers: TypeAlias = tuple[Int64s, Int64s, Int64s, Int64s]
+
+
 class Elements(NamedTuple):
     """Unchecked deltas, column by column: N of whatever JSON holds."""
 
@@ -75,20 +78,21 @@ class Elements(NamedTuple):
 
     def refusals(self) -> dict[int, Rejected]:
         """Why which elements are not sound."""
-        if not self.services or self._sound():
+        if not self.services or self.numbers() is not None:
             return {}
         found = {index: _refusal(*element) for index, element in enumerate(zip(*self, strict=True))}
         return {index: refusal for index, refusal in found.items() if refusal is not None}
 
-    def _sound(self) -> bool:
-        numbers = (self.start, self.end, self.in_, self.out)
-        if not are_services(self.services) or set(map(type, chain(*numbers))) != {int}:
-            return False
+    def numbers(self) -> Numbers | None:
+        """Start, end, in and out, if all elements are sound."""
+        columns = (self.start, self.end, self.in_, self.out)
+        if not are_services(self.services) or set(map(type, chain(*columns))) != {int}:
+            return None
         try:
-            start, end, in_, out = map(array, numbers)
+            start, end, in_, out = map(array, columns)
         except OverflowError:
-            return False
-        return sound(start, end, in_, out, array(self.latest))
+            return None
+        return (start, end, in_, out) if sound(start, end, in_, out, array(self.latest)) else None
 
     def only(self, kept: Sequence[int]) -> Elements:
         """These elements alone."""

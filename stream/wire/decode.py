@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from stream.core.errors import Rejected
@@ -50,13 +51,12 @@ class Decoder:
         singles = Singles(events, self._max_ahead_ms)
         for first in range(0, len(records), CHUNK):
             some = records[first : first + CHUNK]
-            elements = plain(some)
-            if elements is None:
+            columns = plain(some)
+            if columns is None:
                 self._decode_each(some, singles, events)
             else:
-                for record, element in zip(some, elements, strict=True):
-                    self._check_key(record.key, element[0])
-                singles.extend(some, elements, backfill=False)
+                self._check_keys([record.key for record in some], columns[0])
+                singles.extend(some, columns, backfill=False)
         singles.end()
         return events
 
@@ -95,6 +95,13 @@ class Decoder:
         if isinstance(event, Plans) and event.version > self.plans_version:  # as the tracker does it
             self.plans_version, self._translator = event.version, Translator(event.mappings)
         return [event]
+
+    def _check_keys(self, keys: Sequence[bytes | None], services: Sequence[object]) -> None:
+        with suppress(TypeError):  # services may be anything
+            if list(map(str.encode, services)) == keys:  # type: ignore[arg-type]
+                return
+        for key, service in zip(keys, services, strict=True):
+            self._check_key(key, service)
 
     def _check_key(self, key: bytes | None, service: object) -> None:
         if key is not None and isinstance(service, str) and service.encode() != key:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,34 +10,38 @@ import orjson
 
 from stream.core.errors import Rejected
 from stream.core.model import Deltas, Event, Record
-from stream.wire.columns import Elements, array
+from stream.wire.columns import Elements, Numbers, array
 from stream.wire.documents import refused
 from stream.wire.fields import flag
 
-Element: TypeAlias = tuple[Any, Any, Any, Any, Any]
+Columns: TypeAlias = tuple[list[Any], list[Any], list[Any], list[Any], list[Any]]
 """service, start, end, in, out: whatever JSON holds."""
 
-_ELEMENT = itemgetter("service", "start", "end", "in", "out")
-_KEYS = 5
+_NAMES = ("service", "start", "end", "in", "out")
 _MOST_BYTES = 1024
 
 
-def plain(records: Sequence[Record]) -> list[Element] | None:
+def plain(records: Sequence[Record]) -> Columns | None:
     """Of records that are single deltas and say nothing but the five things of which each consists; else None.
 
-    That is what foreign publishers send by the million, so it is looked for in many records at once.
+    That is what foreign publishers send by the million, so many records are read as one array.  Each is one object of
+    it: between two of them, and nowhere else, is a line's end, which no string can hold, an object ends before it and
+    one begins after it; and there are no more braces than records.
     """
-    values = [record.value or b"" for record in records]
+    values, count = [record.value or b"" for record in records], len(records)
     if max(map(len, values)) > _MOST_BYTES:
         return None
+    text = b"[%b]" % b",\n".join(values)
+    if text.count(b"\n") != count - 1 or text.count(b"},\n{") != count - 1 or text.count(b"{") != count:
+        return None
+    if text.count(b":") != len(_NAMES) * count:  # one for each key: more may be a key that stands twice
+        return None
     try:
-        documents = list(map(orjson.loads, values))
-        elements = list(map(_ELEMENT, documents))
+        documents = orjson.loads(text)
+        services, start, end, in_, out = ([document[name] for document in documents] for name in _NAMES)
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
-    # each key is followed by a colon: more colons than keys may be a key that stands twice
-    alike = set(map(len, documents)) == {_KEYS} == {value.count(b":") for value in values}
-    return elements if alike else None
+    return (services, start, end, in_, out)
 
 
 class Singles:
@@ -48,25 +51,25 @@ class Singles:
         """What is gathered goes to the end of `events`."""
         self._events = events
         self._max_ahead_ms = max_ahead_ms
-        self._elements: list[Element] = []
+        self._columns: Columns = ([], [], [], [], [])
         self._records: list[Record] = []
         self._mapped: dict[int, str] = {}
         self._backfill = False
 
     def add(self, record: Record, document: dict[str, Any], mapping: str | None = None) -> None:
         """One more; `mapping` is the name of the one that made it of what the record holds.  Raises Rejected."""
-        get = document.get
-        element = (get("service"), get("start"), get("end"), get("in"), get("out"))
-        self.extend([record], [element], backfill=flag(document, "backfill"))
+        services, start, end, in_, out = ([document.get(name)] for name in _NAMES)
+        self.extend([record], (services, start, end, in_, out), backfill=flag(document, "backfill"))
         if mapping is not None:
             self._mapped[record.offset] = mapping
 
-    def extend(self, records: Sequence[Record], elements: Sequence[Element], *, backfill: bool) -> None:
+    def extend(self, records: Sequence[Record], columns: Columns, *, backfill: bool) -> None:
         """More of one kind."""
         if backfill != self._backfill:
             self.end()
             self._backfill = backfill
-        self._elements += elements
+        for column, more in zip(self._columns, columns, strict=True):
+            column += more
         self._records += records
 
     def end(self) -> None:
@@ -74,31 +77,27 @@ class Singles:
         if not self._records:
             return
         records, mapped = self._records, self._mapped
-        latest = [record.timestamp + self._max_ahead_ms for record in records]
-        services, start, end, in_, out = zip(*self._elements, strict=True)
-        elements = Elements(services, start, end, in_, out, latest)
-        self._elements, self._records, self._mapped = [], [], {}
+        elements = Elements(*self._columns, [record.timestamp + self._max_ahead_ms for record in records])
+        self._columns, self._records, self._mapped = ([], [], [], [], []), [], {}
+        numbers = elements.numbers()
+        if numbers is not None:
+            self._events.append(self._deltas(elements.services, numbers, records))
+            return
         refusals = elements.refusals()
         kept = [index for index in range(len(records)) if index not in refusals]
         if kept:
-            sound = elements.only(kept) if refusals else elements
-            offsets = [records[index].offset for index in kept]
-            self._events.append(
-                Deltas(
-                    sound.services,
-                    array(sound.start),
-                    array(sound.end),
-                    array(sound.in_),
-                    array(sound.out),
-                    array(offsets),
-                    index=np.zeros(len(kept), np.int64),
-                    backfill=self._backfill,
-                )
-            )
+            sound = elements.only(kept)
+            start, end, in_, out = map(array, sound[1:5])
+            self._events.append(self._deltas(sound.services, (start, end, in_, out), [records[each] for each in kept]))
         for index, refusal in refusals.items():
             record = records[index]
             told = _told(refusal, mapped[record.offset]) if record.offset in mapped else refusal
             self._events.append(refused(record, told))
+
+    def _deltas(self, services: Sequence[str], numbers: Numbers, records: Sequence[Record]) -> Deltas:
+        offsets = array([record.offset for record in records])
+        places = np.zeros(len(records), np.int64)
+        return Deltas(services, *numbers, offsets, index=places, backfill=self._backfill)
 
 
 def _told(refusal: Rejected, mapping: str) -> Rejected:
