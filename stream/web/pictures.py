@@ -6,7 +6,7 @@ are classes: `s0` is the first step of a ladder, `s5` the slowest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
@@ -16,6 +16,8 @@ from markupsafe import Markup
 
 from stream.config.units import rounded_size_text
 from stream.core.model import Slice
+from stream.core.plan import Plan
+from stream.core.speed import Speed
 from stream.web.rendering import TimeKind, instant_text, machine_instant
 
 SHADES: Final = 6
@@ -54,6 +56,8 @@ class Span:
     text: str
     title: str
     href: str | None = None
+    shade: int | None = None
+    """None: by its rank among those that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,15 @@ class Layer:
 def shade(place: int, places: int) -> int:
     """The shade of a step of a ladder of so many."""
     return 0 if places < 2 or place == 0 else max(1, round(place * (SHADES - 1) / (places - 1)))
+
+
+def shades_of(plans: Iterable[Plan]) -> dict[Speed, int]:
+    """The shade of each speed of these plans, as their steps have it everywhere."""
+    found: dict[Speed, int] = {}
+    for plan in plans:
+        for place, profile in enumerate(plan.profiles):
+            found.setdefault(profile.speed, shade(place, len(plan.profiles)))
+    return found
 
 
 def usage_bar(usage: int, quota: int | None, shade_: int = 0) -> Markup:
@@ -182,12 +195,13 @@ def history_band(spans: Sequence[Span], since: int, until: int, labels: Labels, 
     for span in spans:
         x, end = _place(span.start, since, until), _place(span.end, since, until)
         tall = high if not ranks else round(high * (1 - 0.6 * span.rank / ranks))
+        colour = shade(span.rank, ranks + 1) if span.shade is None else span.shade
         drawn = Markup(
             '<svg x="{}%" y="{}" width="{}%" height="{}"><title>{}</title>'
             '<rect class="s{}" width="100%" height="100%"/>{}</svg>'
         ).format(
             _percent(x), high - tall, _percent(end - x), tall, span.title,
-            shade(span.rank, ranks + 1), _inside(span.text, end - x, min(tall - 4, 15)),
+            colour, _inside(span.text, end - x, min(tall - 4, 15)),
         )  # fmt: skip
         if span.href:
             drawn = Markup('<a href="{}" tabindex="-1" aria-label="{}">{}</a>').format(span.href, span.title, drawn)

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from babel.dates import format_datetime
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -20,14 +19,8 @@ STATIC: Final = Path(__file__).parent / "static"
 _LAST_MS: Final = 253_402_300_799_000 - 2 * 86_400_000
 
 TimeKind: TypeAlias = Literal["full", "second", "minute", "clock", "day"]
-PATTERNS: Final[dict[TimeKind, str]] = {
-    "full": "d MMM y, HH:mm:ss",
-    "second": "d MMM, HH:mm:ss",
-    "minute": "d MMM, HH:mm",
-    "clock": "HH:mm",
-    "day": "d MMM",
-}
 """As `page.js` writes them in the zone of who looks at them."""
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sept", "Oct", "Nov", "Dec")
 
 
 def environment(zone: tzinfo) -> Environment:
@@ -52,10 +45,10 @@ def environment(zone: tzinfo) -> Environment:
     return made
 
 
-def instant(at: int, kind: TimeKind = "minute", *, zone: tzinfo, locale: str = "en_GB") -> Markup:
+def instant(at: int, kind: TimeKind = "minute", *, zone: tzinfo) -> Markup:
     """A `<time>` that shows UTC to who points at it."""
     return Markup('<time datetime="{}" title="{} UTC" data-time="{}">{}</time>').format(
-        machine_instant(at), utc_text(at), kind, instant_text(at, kind, zone=zone, locale=locale)
+        machine_instant(at), utc_text(at), kind, instant_text(at, kind, zone=zone)
     )
 
 
@@ -72,9 +65,18 @@ def _shown(at: int) -> int:
     return min(at, _LAST_MS)
 
 
-def instant_text(at: int, kind: TimeKind = "minute", *, zone: tzinfo, locale: str = "en_GB") -> str:
-    at = _shown(at)
-    return str(format_datetime(datetime.fromtimestamp(at / 1000, zone), PATTERNS[kind], locale=locale))
+def instant_text(at: int, kind: TimeKind = "minute", *, zone: tzinfo) -> str:
+    """In English; a page has hundreds of these, so nothing general formats them."""
+    moment = datetime.fromtimestamp(_shown(at) / 1000, zone)
+    clock = f"{moment.hour:02}:{moment.minute:02}"
+    if kind == "clock":
+        return clock
+    day = f"{moment.day} {_MONTHS[moment.month - 1]}"
+    if kind == "day":
+        return day
+    if kind == "minute":
+        return f"{day}, {clock}"
+    return f"{day}{f' {moment.year}' if kind == 'full' else ''}, {clock}:{moment.second:02}"
 
 
 def limit_text(speed: Speed) -> str:

@@ -11,10 +11,11 @@ from markupsafe import Markup
 from stream.config.units import rounded_size_text
 from stream.core.enforced import Enforcement
 from stream.core.plan import Plan, Profile
-from stream.core.view import PlanView, ServiceView
-from stream.replica.model import Status
+from stream.core.view import PlanView, ServiceView, is_slowed
+from stream.replica.model import PlatformStatus, Status
 from stream.web.pages.words import due_text, share_of, window_text, within_text
 from stream.web.pictures import Labels, Line, shade, usage_bar, window_picture
+from stream.web.rendering import limit_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,40 @@ def comparison_of(month: Mapping[str, Any] | None) -> Comparison | None:
         return None
     ours, theirs = (month[f"{whose}_in"] + month[f"{whose}_out"] for whose in ("ours", "theirs"))
     return Comparison(month["start"], month["end"], ours, theirs)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands between the speed that is due and the one that the service has."""
+
+    tone: str
+    text: str
+
+
+def standing_of(status: Status, platform: PlatformStatus | None) -> Standing | None:
+    """None while the platform shows what is due, as far as is known, or nobody enforces."""
+    if platform is None:
+        return None
+    if platform.released:
+        return Standing("warning", f"Not enforced: {platform.name} is released, it gets its original speed back.")
+    if platform.shadow:
+        return Standing("warning", "Not enforced: in shadow nothing is changed on a platform.")
+    enforcement = status.enforcement
+    intent = None if enforcement is None else enforcement.intent
+    wanted = status.view.speed if enforcement is None else status.view.speed.least(enforcement.original)
+    if intent is None or intent.wanted != wanted:
+        if platform.braked and is_slowed(status.view, status.plans):
+            return Standing("failed", f"Not enforced yet: the brake of {platform.name} holds.")
+        return None if intent is None else Standing("warning", "The platform was not asked for it yet.")
+    return None if enforcement is None or enforcement.settled else _unsettled(enforcement)
+
+
+def _unsettled(enforcement: Enforcement) -> Standing:
+    last = enforcement.receipts[-1] if enforcement.receipts else None
+    if last is None or last.result == "applied":
+        return Standing("warning", "The platform was asked for it, and does not show it yet.")
+    shown = "" if last.shown is None else f", and shows {limit_text(last.shown)}"
+    return Standing("failed", f"The platform did not take it{shown}.")
 
 
 def enforcement_tone(enforcement: Enforcement) -> str:

@@ -50,17 +50,26 @@ class Line:
 
 def lines_of(entries: Iterable[Entry], plans: Mapping[str, Plan]) -> list[Line]:
     """In the order of `entries`.  A receipt stands under its decision, or by itself where that is not among them."""
-    entries = list(entries)
+    return [line for line, _ in _lines(list(entries), plans)]
+
+
+def decided_lines(entries: Iterable[Entry], plans: Mapping[str, Plan]) -> list[Line]:
+    """The same without the receipts that only say, far from their decision, that all is well."""
+    return [line for line, alone in _lines(list(entries), plans) if not alone or line.tone == "failed"]
+
+
+def _lines(entries: Sequence[Entry], plans: Mapping[str, Plan]) -> list[tuple[Line, bool]]:
+    """Each with whether it is a receipt that stands alone."""
     lines = {entry.id: _line(entry, plans) for entry in entries if entry.kind != "enforcement"}
     decided = {_revision(entry): lines[entry.id] for entry in entries if entry.kind == "decision"}
     shown = []
     for entry in entries:
         if entry.kind != "enforcement":
-            shown.append(lines[entry.id])
+            shown.append((lines[entry.id], False))
         elif (line := decided.get(_revision(entry))) is not None:
             line.receipts.insert(0, _receipt(entry))
         else:
-            shown.append(_receipt_line(entry))
+            shown.append((_receipt_line(entry), True))
     return shown
 
 

@@ -22,7 +22,7 @@ from stream.web.api.verbs import until
 from stream.web.pages import details, forms, listing, words
 from stream.web.pages.band import band
 from stream.web.pages.foretold import foretold
-from stream.web.pages.lines import lines_of, since_when
+from stream.web.pages.lines import decided_lines, lines_of, since_when
 from stream.web.pages.overview import DAY_MS, populations
 from stream.web.pictures import EnglishLabels, usage_bar
 from stream.web.rendering import environment
@@ -30,7 +30,9 @@ from stream.web.settings import WebSettings
 
 HOUR_MS: Final = 3_600_000
 RECENT: Final = 20
-"""Changes on the overview."""
+"""Changes on the overview ..."""
+READ: Final = 200
+"""... of so many entries, receipts among them."""
 WAIT_S: Final = 10.0
 """How long an answer waits until a correction is counted."""
 BEHIND_MS: Final = 60_000
@@ -82,14 +84,15 @@ class Pages:
         span = (now - DAY_MS, now)
         plans = self._replica.plans().plans
         course = await self._replica.population_over_time(*span)
-        recent = await self._replica.recent(since=now - HOUR_MS, limit=RECENT)
+        recent = await self._replica.recent(since=now - HOUR_MS, limit=READ)
+        lines = decided_lines(recent.entries, plans)
         return self._page(
             request,
             who,
             "overview",
             populations=populations(plans, self._replica.population(), course, span, self._labels),
-            lines=lines_of(recent.entries, plans),
-            more=recent.next is not None,
+            lines=lines[:RECENT],
+            more=recent.next is not None or len(lines) > RECENT,
         )
 
     async def services(self, request: Request, who: Reader) -> Response:
@@ -121,6 +124,7 @@ class Pages:
         if found is None and not history.entries:
             raise HTTPException(404, "There is no service of this name, and nothing is known of one.")
         plans = self._replica.plans().plans
+        platforms = {one.name: one for one in self._replica.platforms()}
         newest = history if before is None else await self._replica.history(service)
         return self._page(
             request,
@@ -131,11 +135,12 @@ class Pages:
             found=found,
             cards=[] if found is None else details.plan_cards(found, self._labels),
             since=found and since_when(newest.entries, found.view.speed, found.plans),
-            band=band(newest.entries, self._now(), self._labels),
+            band=band(newest.entries, {} if found is None else found.plans, self._now(), self._labels),
             lines=lines_of(history.entries, plans),
             older=history.next,
             comparison=found and details.comparison_of(found.comparison),
             tone=found and found.enforcement and details.enforcement_tone(found.enforcement),
+            standing=found and details.standing_of(found, platforms.get(service.partition("/")[0])),
             forecast=[] if found is None else foretold(found),
             refused=refused,
             given=await request.form() if refused else {},
@@ -159,7 +164,7 @@ class Pages:
     async def changes(self, request: Request, who: Reader) -> Response:
         before = request.query_params.get("before")
         found = await self._replica.recent(before=before)
-        lines = lines_of(found.entries, self._replica.plans().plans)
+        lines = decided_lines(found.entries, self._replica.plans().plans)
         return self._page(request, who, "changes", lines=lines, older=found.next, before=before)
 
     async def platforms(self, request: Request, who: Reader) -> Response:

@@ -45,7 +45,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 function openTarget() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(location.hash.slice(1));
   if (target instanceof HTMLDetailsElement) {
     target.open = true;
     target.scrollIntoView({ block: "nearest" });
@@ -114,33 +114,58 @@ async function refresh() {
   }
 }
 
-const LEAST_MS = 1000; // between two looks
-const MOST_MS = 15000; // ages grow, also when nothing happens
-let asked = 0;
+const OWN_MS = 1000; // between two looks, when it is about the service that the page shows
+const LEAST_MS = 10000; // and when it may be about anything: many pages are open, and much happens
+const MOST_MS = 30000; // ages grow, also when nothing happens
+let asked = -LEAST_MS;
 let waiting = null;
+let due = Infinity;
 
-function soon(delay) {
-  if (waiting !== null || document.hidden) {
-    return;
+async function look() {
+  waiting = null;
+  due = Infinity;
+  asked = performance.now();
+  try {
+    await refresh();
+  } catch {
+    // The server is away for a moment: the next event, or the next look, comes when it is back.
   }
-  waiting = setTimeout(async () => {
-    asked = performance.now();
-    try {
-      await refresh();
-    } catch {
-      // The server is away for a moment: the next event, or the next look, comes when it is back.
-    }
-    waiting = null;
-  }, Math.max(delay, LEAST_MS - (performance.now() - asked)));
 }
 
-function live(address) {
+function lookWithin(pause) {
+  const at = Math.max(performance.now(), asked + pause);
+  if (document.hidden || at >= due) {
+    return;
+  }
+  clearTimeout(waiting);
+  due = at;
+  waiting = setTimeout(look, at - performance.now());
+}
+
+function listen(address, service) {
   const events = new EventSource(address);
   for (const kind of ["state", "entry", "letter"]) {
-    events.addEventListener(kind, () => soon(0));
+    events.addEventListener(kind, (event) => {
+      const services = JSON.parse(event.data).services;
+      lookWithin(services && services.includes(service) ? OWN_MS : LEAST_MS);
+    });
   }
-  setInterval(() => soon(0), MOST_MS);
-  document.addEventListener("visibilitychange", () => soon(0));
+  return events;
+}
+
+// A page that nobody sees listens to nothing: a browser has few connections to a server.
+function live(address, service) {
+  let events = document.hidden ? null : listen(address, service);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      events?.close();
+      events = null;
+    } else if (!events) {
+      events = listen(address, service);
+      lookWithin(OWN_MS);
+    }
+  });
+  setInterval(() => lookWithin(LEAST_MS), MOST_MS);
 }
 
 // ---------------------------------------------------------------- begin
@@ -157,5 +182,5 @@ if (location.hash) {
 }
 addEventListener("hashchange", openTarget);
 if (document.body.dataset.events) {
-  live(document.body.dataset.events);
+  live(document.body.dataset.events, document.body.dataset.service);
 }
