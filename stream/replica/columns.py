@@ -15,11 +15,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from stream.core.columns import grown, room_for
+from stream.core.columns import Rows, as_numbers, as_rows, chosen, grown, room_for
 from stream.core.services import PAGE_ROWS
 from stream.replica.model import Row, RowPlan
-from stream.replica.pages import Decoded
-from stream.replica.staging import COLUMNS, Staged, Words, stage
+from stream.replica.staging import COLUMNS, Batch, Words
 from stream.replica.texts import Texts
 
 LABELS: Final = ("name", "account", "ip")
@@ -36,6 +35,7 @@ class Changed:
 
 MOST_NAMED = 200
 NO_LABELS = hash(b"[]")
+LATEST: Final = (1 << 63) - 1
 
 
 class Columns:
@@ -51,6 +51,9 @@ class Columns:
         """By place of a plan in the service's set: bytes in its window."""
         self.quotas: list[NDArray[np.int64]] = []
         """The same of its quotas, credit included; -1 for none."""
+        self._by_shape = np.zeros(1, np.int64)  # how many services, by code and 1; at 0 the rows in no use
+        self._by_source = np.zeros(1, np.int64)
+        self._oldest: list[NDArray[np.int64]] = []  # by source and page: the least end up to which one is counted
         self._prints: dict[int, int] = {}  # of the labels on a page, by its first row
         self._other_labels: dict[int, Mapping[str, str]] = {}
         self._places: dict[tuple[int, int], int] = {}
@@ -71,59 +74,82 @@ class Columns:
     def __len__(self) -> int:
         return len(self.names)
 
-    def stage(self, decoded: Decoded) -> Staged:
-        """What a page says; nothing changes but that codes are given."""
-        return stage(decoded, self.words)
-
-    def apply(self, partition: int, staged: Sequence[Staged], *, anew: bool) -> Changed:
+    def apply(self, partition: int, batch: Batch, *, anew: bool) -> Changed:
         """Pages of a partition, instead of what they were; `anew`: perhaps of another log."""
-        changed: set[str] = set()
-        rows: list[int] = []
+        if not batch.numbers:
+            return Changed(frozenset())
+        firsts = np.array([self._place(partition, number) for number in batch.numbers], np.int64) * PAGE_ROWS
+        rows = as_rows((firsts[:, None] + np.arange(PAGE_ROWS)).reshape(-1))
+        differs = self.incarnation[rows] != batch.columns["incarnation"]
+        renamed = differs.reshape(-1, PAGE_ROWS).any(axis=1) | anew
+        former = {int(place): self.names.texts(int(firsts[place]), int(firsts[place]) + PAGE_ROWS)
+                  for place in np.flatnonzero(renamed)}  # fmt: skip
+        self._sum_up(rows, batch)
+        self._store(rows, batch, differs)
+        moved: list[int] = []
         texts: list[str] = []
-        for page in staged:
-            first = self._place(partition, page.number) * PAGE_ROWS
-            here = slice(first, first + PAGE_ROWS)
-            renamed = anew or bool((self.incarnation[here] != page.columns["incarnation"]).any())
-            differs = self._store(here, page)
-            names = [*page.names, *[""] * (PAGE_ROWS - len(page.names))]
-            former = self.names.texts(first, first + PAGE_ROWS) if renamed and first < self.names.room else names
-            for row in np.flatnonzero(differs).tolist() if len(changed) <= MOST_NAMED else ():
-                changed |= {names[row], former[row]}
-            if renamed:
-                other = [row for row, name in enumerate(names) if name != former[row] or former is names]
-                rows += [first + row for row in other]
-                texts += [names[row] for row in other]
-            self._label(first, page)
-        self.names.put_all(rows, texts)  # all at once: a service may have moved from page to page
-        changed.discard("")
-        return Changed(frozenset(changed) if len(changed) <= MOST_NAMED else None)
+        for place, before in former.items():
+            names = [*batch.names[place], *[""] * (PAGE_ROWS - len(batch.names[place]))]
+            other = [row for row in range(PAGE_ROWS) if names[row] != before[row]]
+            moved += [int(firsts[place]) + row for row in other]
+            texts += [names[row] for row in other]
+        changed = self._named(rows, differs)
+        self.names.put_all(moved, texts)  # all at once: a service may have moved from page to page
+        for first, labels in zip(firsts.tolist(), batch.labels, strict=True):
+            self._label(first, labels)
+        if changed is not None:
+            changed |= self._named(rows, differs) or set()
+        return Changed(None if changed is None else frozenset(changed))
 
-    def _store(self, here: slice, page: Staged) -> NDArray[np.bool_]:
-        """Which rows are others than before."""
-        differs = np.zeros(PAGE_ROWS, np.bool_)
-        for name in COLUMNS:
-            column, values = getattr(self, name), page.columns[name]
-            differs |= column[here] != values
-            column[here] = values
-        while len(self.used) < len(page.amounts):
+    def _store(self, rows: Rows, batch: Batch, differs: NDArray[np.bool_]) -> None:
+        while len(self.used) < len(batch.used):
             self.used.append(np.zeros(self.room, np.int64))
             self.quotas.append(np.zeros(self.room, np.int64))
-        for place, (used, quotas) in enumerate(page.amounts):
-            differs |= self.used[place][here] != used
-            self.used[place][here], self.quotas[place][here] = used, quotas
-        return differs
+        pairs = [(getattr(self, name), values) for name, values in batch.columns.items()]
+        pairs += [*zip(self.used, batch.used, strict=False), *zip(self.quotas, batch.quotas, strict=False)]
+        for column, values in pairs:
+            differs |= column[rows] != values
+            column[rows] = values
 
-    def _label(self, first: int, page: Staged) -> None:
-        print_ = hash(orjson.dumps([[row, labels] for row, labels in sorted(page.labels.items())]))
+    def _named(self, rows: Rows, differs: NDArray[np.bool_]) -> set[str] | None:
+        """The services in these rows; None if there are too many of them."""
+        if np.count_nonzero(differs) > MOST_NAMED:
+            return None
+        found = chosen(rows, np.flatnonzero(differs))
+        return {self.names.text(row) for row in found.tolist()} - {""}
+
+    def _sum_up(self, rows: Rows, batch: Batch) -> None:
+        """Keep the sums over all services as they will be."""
+        for counts, column, values in (
+            ("_by_shape", self.shape, batch.columns["shape"]),
+            ("_by_source", self.source, batch.columns["source"]),
+        ):
+            size = len(self.words.shapes.things) + len(self.words.sources.things) + 1
+            more = np.bincount(values + 1, minlength=size) - np.bincount(column[rows] + 1, minlength=size)
+            before = getattr(self, counts)
+            more[: len(before)] += before
+            setattr(self, counts, more)
+        places = as_numbers(rows)[::PAGE_ROWS] // PAGE_ROWS
+        shape, source, counted_to = (batch.columns[name] for name in ("shape", "source", "counted_to"))
+        has_plans = np.array([*(bool(each) for each in self.words.shapes.things), False], np.bool_)[shape]
+        counts_ = has_plans & (counted_to >= 0)  # without plans nothing is read any more: its end stays where it is
+        while len(self._oldest) < len(self.words.sources.things):
+            self._oldest.append(np.full(self.room // PAGE_ROWS, LATEST))
+        for number, oldest in enumerate(self._oldest):
+            ends = np.where(counts_ & (source == number), counted_to, LATEST)
+            oldest[places] = ends.reshape(-1, PAGE_ROWS).min(axis=1)
+
+    def _label(self, first: int, page: Mapping[int, Mapping[str, str]]) -> None:
+        print_ = hash(orjson.dumps([[row, labels] for row, labels in sorted(page.items())]))
         if print_ == self._prints.get(first, NO_LABELS):
             return
         self._prints[first] = print_
         for label, texts in self.labels.items():
-            found = [page.labels.get(row, {}).get(label, "") for row in range(PAGE_ROWS)]
+            found = [page.get(row, {}).get(label, "") for row in range(PAGE_ROWS)]
             other = [row for row, text in enumerate(found) if text != texts.text(first + row)]
             texts.put_all([first + row for row in other], [found[row] for row in other])
         for row in range(PAGE_ROWS):
-            rest = {name: text for name, text in page.labels.get(row, {}).items() if name not in self.labels}
+            rest = {name: text for name, text in page.get(row, {}).items() if name not in self.labels}
             if rest:
                 self._other_labels[first + row] = rest
             else:
@@ -155,8 +181,10 @@ class Columns:
 
     def drop(self, partition: int, numbers: Sequence[int]) -> None:
         """Pages that are there no more."""
-        empty = {name: np.full(PAGE_ROWS, -1, dtype) for name, dtype in COLUMNS.items()}
-        self.apply(partition, [Staged(number, [], {}, empty, ()) for number in numbers], anew=True)
+        empty = Batch(numbers)
+        for _ in numbers:
+            empty.add_empty()
+        self.apply(partition, empty, anew=True)
 
     def of(self, partition: int) -> list[int]:
         """Numbers of the pages of a partition."""
@@ -171,7 +199,7 @@ class Columns:
         return place
 
     def _reserve(self, rows: int) -> None:
-        room = room_for(rows, self.room)
+        room = -(-room_for(rows, self.room) // PAGE_ROWS) * PAGE_ROWS
         if room == self.room:
             return
         before, self.room = self.room, room
@@ -181,28 +209,23 @@ class Columns:
             setattr(self, name, column)
         self.used = [grown(column, room) for column in self.used]
         self.quotas = [grown(column, room) for column in self.quotas]
+        pages = room // PAGE_ROWS
+        self._oldest = [np.append(each, np.full(pages - len(each), LATEST)) for each in self._oldest]
 
     # ------------------------------------------------------------ questions about all
 
-    def in_use(self) -> NDArray[np.int64]:
-        return np.flatnonzero(self.shape >= 0)
-
     def population(self) -> dict[tuple[str, str], int]:
         """How many services are in which profile."""
-        counts = np.bincount(self.shape[self.in_use()], minlength=len(self.words.shapes.things)).tolist()
         found: dict[tuple[str, str], int] = {}
-        for shape, count in zip(self.words.shapes.things, counts, strict=True):
+        for shape, count in zip(self.words.shapes.things, self._by_shape[1:].tolist(), strict=False):
             for each in shape if count else ():
                 found[each] = found.get(each, 0) + count
         return found
 
     def counted(self) -> Iterator[tuple[str, int, int | None]]:
         """(source, its services, up to where the one that is furthest behind is counted)."""
-        rows = self.in_use()
-        sources, ends = self.source[rows], self.counted_to[rows]
-        has_plans = np.array([bool(shape) for shape in self.words.shapes.things], np.bool_)[self.shape[rows]]
-        counts = (ends >= 0) & has_plans  # without plans nothing is read any more: its end stays where it is
-        for number in np.unique(sources).tolist():
-            own = sources == number
-            reached = ends[own & counts]
-            yield self.words.sources.things[number], int(own.sum()), int(reached.min()) if len(reached) else None
+        for number, source in enumerate(self.words.sources.things):
+            count = self._by_source[number + 1].item() if number + 1 < len(self._by_source) else 0
+            oldest = int(self._oldest[number].min(initial=LATEST)) if number < len(self._oldest) else LATEST
+            if count:
+                yield source, count, None if oldest == LATEST else oldest

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from stream import wire
 from stream.core.errors import Truncated, Unavailable
@@ -53,13 +52,6 @@ KINDS = ("suspect", "left", "yielded", "unreturned")
 """Of troubles of a platform's services."""
 
 
-class _Sums(NamedTuple):
-    """Over all services."""
-
-    population: Mapping[tuple[str, str], int]
-    sources: Sequence[SourceStatus]
-
-
 class Replica:
     """`follow` fills it, for as long as that runs; everything else can be asked at any time, of what is known then."""
 
@@ -79,7 +71,6 @@ class Replica:
         readers: list[Reader] = [*self._states, *self._enforcements, *outcomes, *letters]
         self._readers = [(reader, Progress()) for reader in readers]
         self._lag = Lag(log)
-        self._sums: _Sums | None = None
         self._decoded: OrderedDict[tuple[int, int], Decoded] = OrderedDict()
         self._probes = 0
         self._probe_now = asyncio.Event()
@@ -173,7 +164,6 @@ class Replica:
 
     def _told(self, news: News) -> None:
         self._decoded.clear()
-        self._sums = None
         self._gazette.tell(news)
 
     # ------------------------------------------------------------ now
@@ -235,19 +225,6 @@ class Replica:
 
     def population(self) -> Mapping[tuple[str, str], int]:
         """(plan, profile) -> how many services are in it; all profiles of plans that any service has."""
-        return self._summed().population
-
-    def sources(self) -> Sequence[SourceStatus]:
-        return self._summed().sources
-
-    def _summed(self) -> _Sums:
-        """Made once for each state: over a million services it takes some ten milliseconds."""
-        if self._sums is None:
-            sources = sorted((SourceStatus(*each) for each in self._columns.counted()), key=lambda each: each.name)
-            self._sums = _Sums(self._population(), sources)
-        return self._sums
-
-    def _population(self) -> dict[tuple[str, str], int]:
         found = self._columns.population()
         for plan in {plan for plan, _ in found}:
             for state in self._states:
@@ -257,6 +234,9 @@ class Replica:
                         for profile in state.shown.fixed.plans[plan].profiles
                     }
         return found
+
+    def sources(self) -> Sequence[SourceStatus]:
+        return sorted((SourceStatus(*each) for each in self._columns.counted()), key=lambda source: source.name)
 
     def platforms(self) -> Sequence[PlatformStatus]:
         switches = [each.switches for each in self._enforcements]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,25 @@ def search(columns: Columns, query: Query) -> tuple[list[int], int]:
     chosen = _filters(columns, query)
     if chosen is not None:
         rows = rows[chosen[rows]]
-    offset, limit = max(0, query.offset), min(max(0, query.limit), MOST_LIMIT)
-    if query.sort != "service":
-        rows = rows[np.argsort(_keys(columns, query)[rows], kind="stable")]
+    total = len(rows)
+    first, end = max(0, query.offset), max(0, query.offset) + min(max(0, query.limit), MOST_LIMIT)
     if query.descending:
-        rows = rows[::-1]
-    return rows[offset : offset + limit].tolist(), len(rows)
+        first, end = total - end, total - first
+    first, end = max(0, min(first, total)), max(0, min(end, total))
+    rows = rows[first:end] if query.sort == "service" else _sorted(rows, _keys(columns, query)[rows], first, end)
+    return (rows[::-1] if query.descending else rows).tolist(), total
+
+
+def _sorted(rows: Rows, keys: NDArray[Any], first: int, end: int) -> Rows:
+    """What would stand at `[first, end)` if the rows were sorted by their keys, equal ones as they are."""
+    if first >= end:
+        return rows[:0]
+    bounds = np.partition(keys, [first, end - 1])
+    least, most = bounds[first], bounds[end - 1]
+    near = np.flatnonzero((keys >= least) & (keys <= most))
+    skipped = first - int(np.count_nonzero(keys < least))
+    places = near[np.argsort(keys[near], kind="stable")[skipped : skipped + end - first]]
+    return rows[places]
 
 
 def _matching(columns: Columns, query: Query) -> Rows:
@@ -43,10 +57,8 @@ def _matching(columns: Columns, query: Query) -> Rows:
         found.append(texts.found(text, exact=query.exact))
         if label == "ip" and (address := _address(text)) not in ("", text):
             found.append(texts.found(address, exact=True))
-    is_found = np.zeros(columns.room, np.bool_)
-    is_found[np.concatenate(found)] = True
-    order = names.order[begin:end]
-    return order[is_found[order]]
+    places = np.unique(names.rank[np.concatenate(found)])
+    return names.order[places[(places >= begin) & (places < end)]]
 
 
 def platforms(columns: Columns) -> list[str]:
@@ -80,7 +92,7 @@ def _filters(columns: Columns, query: Query) -> NDArray[np.bool_] | None:
     return chosen
 
 
-def _keys(columns: Columns, query: Query) -> NDArray[np.generic]:
+def _keys(columns: Columns, query: Query) -> NDArray[Any]:
     if query.sort == "usage":
         return columns.usage
     if query.sort == "changed":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.columns import grown
 from stream.core.ladder import NO_HEAD
 from stream.core.ladders import LadderTable
 from stream.core.services import PAGE_ROWS, Services
@@ -60,16 +61,42 @@ class Words:
         self.speeds: Codes[Speed] = Codes()
 
 
-class Staged(NamedTuple):
-    """A page of services as it is to be in the columns."""
+class Batch:
+    """Pages of services as they are to be in the columns, one after the other, 256 rows each."""
 
-    number: int
-    names: list[str]
-    """By row; empty for one in no use."""
-    labels: Mapping[int, Mapping[str, str]]
-    columns: Mapping[str, NDArray[Any]]
-    amounts: Sequence[tuple[Int64s, Int64s]]
-    """By place of a plan in the service's set: bytes in its window, and the quota, -1 for none."""
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self.numbers = numbers
+        self.names: list[Sequence[str]] = []
+        """By page and row; empty for one in no use."""
+        self.labels: list[Mapping[int, Mapping[str, str]]] = []
+        """By page and row."""
+        self.columns = {name: self._column(dtype, 0 if name == "slowed" else -1) for name, dtype in COLUMNS.items()}
+        self.used: list[Int64s] = []
+        """By place of a plan in the service's set: bytes in its window."""
+        self.quotas: list[Int64s] = []
+        """The same of its quotas, credit included; -1 for none."""
+
+    def _column(self, dtype: Any, empty: int) -> NDArray[Any]:
+        column = grown(np.zeros(0, dtype), len(self.numbers) * PAGE_ROWS)
+        column[:] = empty
+        return column
+
+    def add(self, decoded: Decoded, words: Words) -> None:
+        """The next page."""
+        here = slice(len(self.names) * PAGE_ROWS, (len(self.names) + 1) * PAGE_ROWS)
+        while len(self.used) < len(decoded.services.ladder_rows):
+            self.used.append(self._column(np.int64, 0))
+            self.quotas.append(self._column(np.int64, -1))
+        columns = {name: column[here] for name, column in self.columns.items()}
+        amounts = [(used[here], quotas[here]) for used, quotas in zip(self.used, self.quotas, strict=True)]
+        stage(decoded, columns, amounts, words)
+        self.names.append(decoded.names)
+        self.labels.append(dict(decoded.services.labels))
+
+    def add_empty(self) -> None:
+        """The next page has nothing any more."""
+        self.names.append(())
+        self.labels.append({})
 
 
 def share_of(view: ServiceView) -> float:
@@ -84,11 +111,11 @@ def share_of(view: ServiceView) -> float:
     )
 
 
-def stage(decoded: Decoded, words: Words) -> Staged:
-    """What a page says."""
+def stage(
+    decoded: Decoded, columns: Mapping[str, NDArray[Any]], amounts: Sequence[tuple[Int64s, Int64s]], words: Words
+) -> None:
+    """What a page says, into columns that say nothing yet."""
     services = decoded.services
-    columns = {name: np.full(PAGE_ROWS, -1, dtype) for name, dtype in COLUMNS.items()}
-    columns["slowed"][:] = False
     rows = np.flatnonzero(np.array([bool(name) for name in decoded.names], np.bool_))
     sources = np.array([words.sources.number(source) for source in services.sources], np.int32)
     columns["source"][rows] = sources[services.source[rows]]
@@ -98,11 +125,9 @@ def stage(decoded: Decoded, words: Words) -> Staged:
     columns["revision"][rows] = services.revision[rows]
     times = _times(services, rows, counted_to)
     combinations = services.combination[rows]
-    amounts = [(np.zeros(PAGE_ROWS, np.int64), np.full(PAGE_ROWS, -1, np.int64)) for _ in services.ladder_rows]
     for number in np.unique(combinations).tolist():
         places = np.flatnonzero(combinations == number)
         _stage_alike(services, number, rows[places], times[places], columns, amounts, words)
-    return Staged(decoded.number, decoded.names, dict(services.labels), columns, amounts)
 
 
 def _times(services: Services, rows: Int64s, counted_to: Int64s) -> Int64s:

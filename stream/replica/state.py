@@ -12,7 +12,7 @@ from stream.ports import STATE, Record
 from stream.replica.columns import Columns
 from stream.replica.model import News
 from stream.replica.pages import Pages
-from stream.replica.staging import Staged
+from stream.replica.staging import Batch
 
 log_ = structlog.get_logger()
 
@@ -59,27 +59,27 @@ class StateReader:
         checkpoint = coming.announced()
         if checkpoint is None:
             if begins:
-                self._show(coming, [])
+                self._show(coming, Batch([]))
             return
         fixed = coming.read_fixed(checkpoint)
         stale = {source for source, at in fixed.marks.items() if coming.fixed.marks.get(source) != at}
         numbers = [int(key) for key in coming.changed(checkpoint)]
         if stale and not begins:
             numbers = sorted({*numbers, *self._columns.of(self.partition)})
-        staged: list[Staged] = []
+        batch = Batch(numbers)
         for number in numbers:
-            staged.append(self._columns.stage(coming.read(checkpoint, str(number), fixed)))
+            batch.add(coming.read(checkpoint, str(number), fixed), self._columns.words)
             await asyncio.sleep(0)
         coming.name(checkpoint, fixed)
-        self._show(coming, staged)
+        self._show(coming, batch)
         await self._columns.settle()
 
-    def _show(self, pages: Pages, staged: Sequence[Staged]) -> None:
+    def _show(self, pages: Pages, batch: Batch) -> None:
         anew = pages is not self.shown
         self.shown, self.damage, self.is_restored = pages, "", True
         named = {str(number) for number in self._columns.of(self.partition)}
         gone = [int(key) for key in named - pages.current.places.keys()]
         if gone:
             self._columns.drop(self.partition, gone)
-        changed = self._columns.apply(self.partition, staged, anew=anew)
+        changed = self._columns.apply(self.partition, batch, anew=anew)
         self._tell(News("state", changed.services))

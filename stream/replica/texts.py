@@ -43,6 +43,7 @@ class Texts:
         self._end = 0
         self._wasted = 0
         self._order: Rows = np.zeros(0, np.int32)
+        self._ranked, self._rank = self._order, np.zeros(0, np.int32)
         self._is_settled = True
         self._settling = asyncio.Lock()
         self.count = 0
@@ -119,6 +120,15 @@ class Texts:
             if not self._settling.locked():
                 self._sort_in(self._new())
         return self._order
+
+    @property
+    def rank(self) -> Rows:
+        """By row: its place in the order; -1 for one that is not there."""
+        order = self.order
+        if self._ranked is not order or len(self._rank) < len(self._sizes):
+            self._ranked, self._rank = order, np.full(len(self._sizes), -1, np.int32)
+            self._rank[order] = np.arange(len(order), dtype=np.int32)
+        return self._rank
 
     async def settle(self) -> None:
         """Sort in what has changed, without keeping others from their work for long."""

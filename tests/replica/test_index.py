@@ -236,7 +236,7 @@ async def test_population_over_time(tmp_path: Path) -> None:
         clock.at += 300_000
     async with following(log, index=tmp_path / "i.db", clock=clock) as replica:
         found = await replica.population_over_time(NOW - 300_000, clock.at - 1)
-    assert [(it.plan, it.profile, it.services) for it in found] == [("s", "fast", 2)] * 3
+    assert [(it.plan, it.profile, it.services) for it in found] == [("s", "fast", 2), ("s", "slow", 0)] * 3
     assert len({it.at for it in found}) == 3
 
 
