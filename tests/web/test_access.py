@@ -346,6 +346,7 @@ async def test_wrong_tokens_are_limited_for_each_client(door: Door, lines: list[
         assert {line["client"] for line in logged} == {"192.0.2.7"}
         assert {(line["method"], line["route"]) for line in logged} == {("POST", "/login"), ("GET", "/read")}
         assert await tries(client) == [429] * MOST_FAILURES
+        assert [line["reason"] for line in lines[MOST_FAILURES:]] == ["too many wrong tokens"]
         page = await client.post("/login", data={"token": wrong})
         assert (page.headers["Retry-After"], "too many wrong tokens" in page.text) == ("60", True)
         assert (await other.get("/read", headers=bearer(wrong))).status_code == 401
@@ -353,7 +354,10 @@ async def test_wrong_tokens_are_limited_for_each_client(door: Door, lines: list[
         door.clock.at += AGAIN_AFTER_MS
         assert (await client.get("/read", headers=bearer(wrong))).status_code == 401
         assert (await client.get("/read", headers=bearer(wrong))).status_code == 429
-    assert lines[-1]["left_out"] == MOST_FAILURES + 1
+    assert [(line["reason"], line.get("left_out")) for line in lines[-2:]] == [
+        ("wrong token", MOST_FAILURES),
+        ("too many wrong tokens", None),
+    ]
     assert wrong not in repr(lines)
     assert door.ben not in repr(lines)
 

@@ -30,6 +30,7 @@ from stream.core.enforced import Enforcement, Intent
 from stream.core.errors import Misconfigured
 from stream.core.plan import CalendarWindow, SlidingWindow
 from stream.core.speed import Speed
+from stream.replica.model import PlatformStatus
 from stream.replica.replica import Replica
 from stream.web.customer import customer_router, make_link
 from stream.web.customer.language import CATALOGUES, LANGUAGES, Calendar, chosen, languages
@@ -444,19 +445,53 @@ async def test_without_plans_or_numbers() -> None:
     assert "Nothing was counted yet." in page
 
 
-async def test_a_speed_that_is_not_set_yet() -> None:
-    """Until the platform shows it, it is said to be under way."""
+FAST, SLOW, FREE = Speed(100_000_000, 100_000_000), Speed(10_000_000, 10_000_000), Speed(None, None)
+
+
+def noted(before: Speed, wanted: Speed, *, settled: bool, original: Speed = FREE) -> Enforcement:
+    intent = Intent(1, wanted, before, NOW)
+    return Enforcement(service="vm1/101", incarnation=1, original=original, intent=intent, settled=settled)
+
+
+@pytest.mark.parametrize(
+    ("due", "enforcement", "platform", "says", "slowed"),
+    [
+        (SLOW, noted(FREE, SLOW, settled=True), {}, "10 Mbit/s", True),
+        (SLOW, noted(FREE, SLOW, settled=False), {}, "Full speed It will be 10 Mbit/s; that is not set yet.", False),
+        (SLOW, None, {"braked": True}, "Full speed It will be 10 Mbit/s; that is not set yet.", False),
+        (SLOW, noted(FREE, FAST, settled=True), {"braked": True}, "100 Mbit/s It will be 10 Mbit/s", False),
+        (FAST, noted(FAST, SLOW, settled=True), {}, "10 Mbit/s It will be 100 Mbit/s; that is not set yet.", True),
+        (SLOW, noted(FREE, SLOW, settled=True), {"released": True},
+         "Full speed Your provider does not limit speeds at present.", False),
+        (SLOW, None, {"released": True}, "Full speed Your provider does not limit speeds at present.", False),
+        (SLOW, noted(SLOW, FAST, settled=True, original=FAST), {"released": True}, "100 Mbit/s Your provider", False),
+        (FAST, None, {}, "100 Mbit/s You are within your allowance.", False),
+        (FREE, noted(FAST, FAST, settled=True, original=FAST), {}, "100 Mbit/s You are within", False),
+        (Speed(1_500_000, 1_500_000), noted(FREE, Speed(1_000_000, 1_000_000), settled=True), {}, "1,500 kbit/s", True),
+        (SLOW, None, {"configured": False}, "10 Mbit/s", True),
+        (SLOW, None, None, "10 Mbit/s", True),
+        (SLOW, None, {"shadow": True}, "10 Mbit/s", True),
+    ],
+)  # fmt: skip
+async def test_the_speed_is_the_one_that_the_service_has(
+    due: Speed, enforcement: Enforcement | None, platform: dict[str, bool] | None, says: str, slowed: bool
+) -> None:
+    """Where it is not the one that is due, because the brake holds it, nobody enforces or it is not set yet, that is
+    said, and no reason is given for what is not so."""
     async with shop(registered("vm1/101")) as here:
         status = here.replica.service("vm1/101")
-        assert status is not None
-        calendar = Calendar(languages()["en"], ZONE, NOW)
-        intent = Intent(1, Speed(10, 10), Speed(None, None), NOW)
-        for settled in (False, True):
-            enforcement = Enforcement(
-                service="vm1/101", incarnation=1, original=Speed(None, None), intent=intent, settled=settled
-            )
-            page = page_of(replace(status, enforcement=enforcement), [], None, calendar, shadow=False)
-            assert ("This speed is being set now." in page.notices) == (not settled)
+    assert status is not None
+    (plan,) = status.view.plans
+    moved = replace(plan, profile="fast-7" if due in (FAST, FREE) else "slow-7")
+    view = replace(status.view, speed=due, plans=(moved,))
+    switches: dict[str, Any] = {"released": False, "braked": False, "shadow": False, "configured": True}
+    switch = None if platform is None else PlatformStatus(name="vm1", allowed_until=0, **switches | platform)
+    status = replace(status, view=view, enforcement=enforcement)
+    page = page_of(status, switch, [], None, Calendar(languages()["en"], ZONE, NOW), shadow=False)
+    told = " ".join([page.speed, *page.notices, *page.why]).replace("\u00a0", " ")
+    assert told.startswith(says), told
+    assert page.slowed == slowed
+    assert ("lowered" in told) == (page.slowed and not page.notices)
 
 
 async def test_a_trial_says_that_it_is_one() -> None:

@@ -164,11 +164,13 @@ class Access:
     def _count_failure(self, request: Request) -> None:
         """Logs a wrong token.  Raises HTTPException 429 beyond the limit."""
         within, left_out = self._failures.note(self._client(request), self._clock.now())
+        if left_out is not None:
+            reason = "wrong token" if within else "too many wrong tokens"
+            more = {"left_out": left_out} if left_out else {}
+            log.warning("web.refused", reason=reason, **self._told_of(request), **more)
         if not within:
             wait_s = AGAIN_AFTER_MS // 1000
             raise HTTPException(429, f"too many wrong tokens; wait {wait_s} seconds", {"Retry-After": str(wait_s)})
-        more = {"left_out": left_out} if left_out else {}
-        log.warning("web.refused", reason="wrong token", **self._told_of(request), **more)
 
     def _refuse(self, request: Request, status: int, reason: str, sentence: str, **more: str) -> NoReturn:
         log.warning("web.refused", reason=reason, **self._told_of(request), **more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 MOST_FAILURES: Final = 10
 AGAIN_AFTER_MS: Final = 60_000
@@ -12,10 +12,22 @@ MOST_CLIENTS: Final = 10_000
 """Clients that are remembered; the one that failed longest ago is forgotten first."""
 
 
+class Failure(NamedTuple):
+    """One wrong token."""
+
+    within: bool
+    """Within the limit."""
+    left_out: int | None
+    """Failures of the client that no line of a log told before this one; None: this one is not told either.  Beyond the
+    limit the first one is, and then one a minute."""
+
+
 @dataclass(slots=True)
 class _Client:
     failures: float
     at: int
+    limited_at: int | None = None
+    """When a failure beyond the limit was told last."""
     left_out: int = 0
 
 
@@ -26,20 +38,24 @@ class Failures:
     def __init__(self) -> None:
         self._clients: dict[str, _Client] = {}
 
-    def note(self, client: str, now: int) -> tuple[bool, int]:
-        """One more: whether it is within the limit, and if so how many before it were not."""
+    def note(self, client: str, now: int) -> Failure:
+        """One more."""
         known = self._clients.pop(_network(client), None) or _Client(0, now)
         self._clients[_network(client)] = known
         if len(self._clients) > MOST_CLIENTS:
             del self._clients[next(iter(self._clients))]
         known.failures = max(0.0, known.failures - max(0, now - known.at) / AGAIN_AFTER_MS)
         known.at = now
-        if known.failures + 1 > MOST_FAILURES:
+        within = known.failures + 1 <= MOST_FAILURES
+        if within:
+            known.failures += 1
+        elif known.limited_at is not None and now - known.limited_at < AGAIN_AFTER_MS:
             known.left_out += 1
-            return False, 0
-        known.failures += 1
+            return Failure(within, None)
+        else:
+            known.limited_at = now
         left_out, known.left_out = known.left_out, 0
-        return True, left_out
+        return Failure(within, left_out)
 
 
 def _network(client: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import reduce
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -13,11 +12,12 @@ from markupsafe import Markup
 
 from stream.core.coming import Forecast
 from stream.core.plan import CalendarWindow, Plan
-from stream.core.speed import ORIGINAL, Speed
+from stream.core.speed import Speed
 from stream.core.view import PlanView, ServiceView
-from stream.replica.model import Entry, Status
+from stream.replica.model import Entry, PlatformStatus, Status
 from stream.web.customer.language import Calendar
 from stream.web.customer.words import DAY_MS, coming_texts, counts_text, happened_text, speed_of, why_text, window_text
+from stream.web.in_force import is_slowed, other_speed, wanted_of
 from stream.web.pictures import Span, history_band, usage_bar
 
 MOST_LINES: Final = 50
@@ -64,21 +64,31 @@ class Page:
 
 
 def page_of(
-    status: Status, entries: Sequence[Entry], forecast: Forecast | None, calendar: Calendar, *, shadow: bool
+    status: Status,
+    platform: PlatformStatus | None,
+    entries: Sequence[Entry],
+    forecast: Forecast | None,
+    calendar: Calendar,
+    *,
+    shadow: bool,
 ) -> Page:
-    """`entries` are the service's, newest first; those of an earlier service of that id are left out."""
+    """`platform`: the service's; `entries` are the service's, newest first; those of an earlier service of that id are
+    left out."""
     view, plans = status.view, status.plans
     own = [entry for entry in entries if entry.incarnation == view.incarnation]
     told = [entry for entry in own if entry.kind != "enforcement"]
-    speed = calendar.language.speed(view.speed)
+    other = other_speed(status, platform)
+    is_released = platform is not None and platform.released
+    has = wanted_of(status) if other is None else other
+    speed = calendar.language.speed(has)
     return Page(
         title=title_of(view),
         speed=speed[:1].upper() + speed[1:],
-        slowed=_is_slowed(view, plans),
-        why=_why(calendar, status, own),
-        notices=tuple(_notices(calendar, status, shadow=shadow)),
+        slowed=is_slowed(status, has),
+        why=() if is_released or other is not None else _why(calendar, status, own),
+        notices=tuple(_notices(calendar, status, is_other=other is not None, is_released=is_released, shadow=shadow)),
         usages=[_usage(calendar, plan, plans[plan.plan]) for plan in view.plans],
-        coming=() if forecast is None else tuple(coming_texts(calendar, forecast)),
+        coming=() if forecast is None or is_released else tuple(coming_texts(calendar, forecast)),
         band=_band(calendar, own),
         lines=[_line(calendar, entry, plans) for entry in told[:MOST_LINES]],
         counted=_counted(calendar, view),
@@ -98,12 +108,6 @@ def zone_of(status: Status, otherwise: tzinfo) -> tzinfo:
     return otherwise
 
 
-def _is_slowed(view: ServiceView, plans: Mapping[str, Plan]) -> bool:
-    """Whether it is due less than where its plans begin."""
-    first: Speed = reduce(Speed.least, (plan.profiles[0].speed for plan in plans.values()), ORIGINAL)
-    return view.speed.least(first) != first
-
-
 def _why(calendar: Calendar, status: Status, entries: Sequence[Entry]) -> Sequence[Markup]:
     """Of each plan that is not where it began; of none of them if all are."""
     texts = [why_text(calendar, plan, status.plans[plan.plan], entries) for plan in status.view.plans]
@@ -113,12 +117,16 @@ def _why(calendar: Calendar, status: Status, entries: Sequence[Entry]) -> Sequen
     return list(dict.fromkeys(text for text in texts if text != at_rest)) or [at_rest]
 
 
-def _notices(calendar: Calendar, status: Status, *, shadow: bool) -> Iterator[Markup]:
-    text, enforcement = calendar.language.text, status.enforcement
+def _notices(
+    calendar: Calendar, status: Status, *, is_other: bool, is_released: bool, shadow: bool
+) -> Iterator[Markup]:
+    text = calendar.language.text
     if shadow:
         yield text("This is a trial: the speed is calculated, and not changed.")
-    elif enforcement is not None and enforcement.intent is not None and not enforcement.settled:
-        yield text("This speed is being set now.")
+    elif is_released:
+        yield text("Your provider does not limit speeds at present.")
+    elif is_other:
+        yield text("It will be {speed}; that is not set yet.", speed=calendar.language.speed(wanted_of(status)))
     if status.view.backfilling:
         yield text("Earlier traffic is still being added.")
 

@@ -54,7 +54,9 @@ def customer_router(replica: Replica, settings: WebSettings, *, clock: Clock) ->
         calendar = Calendar(language, zone_of(status, settings.timezone), clock.now())
         found = await replica.history(status.view.service, limit=2 * MOST_LINES)
         coming = None if status.view.backfilling else forecast(status.view, status.plans)
-        page = page_of(status, found.entries, coming, calendar, shadow=settings.shadow)
+        name = status.view.service.partition("/")[0]
+        platform = next((one for one in replica.platforms() if one.name == name), None)
+        page = page_of(status, platform, found.entries, coming, calendar, shadow=settings.shadow)
         return answer("page", language, 200, page=page, zone=str(calendar.zone))
 
     def opened(token: str) -> Status | None:
