@@ -30,13 +30,15 @@ _READ: dict[Role, tuple[str, ...]] = {
     "tracker": (DELTAS, STATE),
     "collector": (STATE,),
     "enforcer": (CHANGES, STATE, ENFORCEMENTS),
+    "notifier": (CHANGES, STATE),
 }
 _WRITTEN: dict[Role, tuple[str, ...]] = {
     "tracker": (STATE, CHANGES, DEAD_LETTERS),
     "collector": (DELTAS, STATE),
     "enforcer": (ENFORCEMENTS,),
+    "notifier": (STATE,),
 }
-_FENCED: tuple[Role, ...] = ("tracker", "enforcer")
+_FENCED: tuple[Role, ...] = ("tracker", "enforcer", "notifier")
 
 
 def rights_of(role: Role, settings: KafkaSettings) -> list[Right]:
