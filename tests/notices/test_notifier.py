@@ -11,7 +11,7 @@ import pytest
 from stream.core.notices import NoticeBook
 from stream.ports import STATE, Message
 from stream.runtime.notifier import KEY, MOST_WAITING
-from tests.notices.world import FAST, SLOW, World, live
+from tests.notices.world import FAST, SLOW, Inbox, World, live
 
 
 def test_the_first_start_tells_nothing_of_before() -> None:
@@ -157,6 +157,31 @@ def test_alarms_are_raised_once_and_told_to_be_over() -> None:
         states = [(one["type"], one["data"]["state"], one["data"]["problem"]) for one in world.inbox.got]
         assert states == [("quota-stream.alarm", state, "brake/vm1") for state in ("raised", "over", "raised")]
         assert len(set(world.inbox.ids)) == 3
+
+    live(scenario)
+
+
+class Endless(Inbox):
+    """It takes and takes."""
+
+    async def deliver(self, event: bytes) -> None:
+        self.tries[orjson.loads(event)["id"]] += 1
+        await asyncio.Event().wait()
+
+
+def test_an_alarm_has_its_instant_before_it_is_told() -> None:
+    """Whoever takes over after a crash tells the same alarm, with the same id."""
+
+    async def scenario(world: World) -> None:
+        first, second = Endless(), Inbox()
+        await world.begin(receiver=first)
+        world.problems = {"brake/vm1": "vm1: too many would be slowed at once"}
+        await world.until(lambda: bool(first.tries))
+        await world.kill()
+        await asyncio.sleep(30)
+        world.start(second)
+        await world.until(lambda: bool(second.got))
+        assert list(first.tries) == second.ids
 
     live(scenario)
 
