@@ -47,8 +47,10 @@ def environment(zone: tzinfo) -> Environment:
 
 def instant(at: int, kind: TimeKind = "minute", *, zone: tzinfo) -> Markup:
     """A `<time>` that shows UTC to who points at it."""
-    return Markup('<time datetime="{}" title="{} UTC" data-time="{}">{}</time>').format(
-        machine_instant(at), utc_text(at), kind, instant_text(at, kind, zone=zone)
+    written = instant_text(at, kind, zone=zone)
+    # Made of numbers alone: there is nothing to escape, and a page has hundreds of them.
+    return Markup(
+        f'<time datetime="{machine_instant(at)}" title="{utc_text(at)} UTC" data-time="{kind}">{written}</time>'
     )
 
 

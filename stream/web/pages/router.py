@@ -32,7 +32,9 @@ HOUR_MS: Final = 3_600_000
 RECENT: Final = 20
 """Changes on the overview ..."""
 READ: Final = 200
-"""... of so many entries, receipts among them."""
+"""... of so many entries, receipts among them; and those in which a band and its reason are looked for."""
+PER_PAGE: Final = 60
+"""Entries of a history on one page."""
 WAIT_S: Final = 10.0
 """How long an answer waits until a correction is counted."""
 BEHIND_MS: Final = 60_000
@@ -120,12 +122,12 @@ class Pages:
     ) -> Response:
         found = self._replica.service(service)
         before = request.query_params.get("before")
-        history = await self._replica.history(service, before=before)
+        history = await self._replica.history(service, before=before, limit=PER_PAGE)
         if found is None and not history.entries:
             raise HTTPException(404, "There is no service of this name, and nothing is known of one.")
         plans = self._replica.plans().plans
         platforms = {one.name: one for one in self._replica.platforms()}
-        newest = history if before is None else await self._replica.history(service)
+        newest = await self._replica.history(service, limit=READ)
         return self._page(
             request,
             who,
@@ -163,7 +165,7 @@ class Pages:
 
     async def changes(self, request: Request, who: Reader) -> Response:
         before = request.query_params.get("before")
-        found = await self._replica.recent(before=before)
+        found = await self._replica.recent(before=before, limit=PER_PAGE)
         lines = decided_lines(found.entries, self._replica.plans().plans)
         return self._page(request, who, "changes", lines=lines, older=found.next, before=before)
 
