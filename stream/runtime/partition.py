@@ -19,6 +19,7 @@ from stream.runtime.beside import Beside
 from stream.runtime.checkpoint import State, restore
 from stream.runtime.deadlines import taken_over
 from stream.runtime.plans import Configured, InForce
+from stream.runtime.telling import tell
 
 log_ = structlog.get_logger()
 
@@ -267,8 +268,11 @@ class Partition:
             await self._lease.write(STATE, staged.records)  # a crash before it applies the input again: same decisions
         self._state.staged_is_durable()
         self._log.release(DELTAS, partition, staged.next_offset)
-        for outcome in told.decided:  # counted once: what is durable is not made again
+        for place, outcome in enumerate(told.decided):  # counted once: what is durable is not made again
             self._observer.decided(outcome)
+            tell(outcome)
+            if place % AT_ONCE == 0:
+                await asyncio.sleep(0)
         for reason in told.rejected:
             self._observer.rejected(reason)
         took_s = asyncio.get_running_loop().time() - staged.began_s
@@ -307,6 +311,7 @@ async def own(
         state = restore(snapshot, partition, lambda service: wire.partition_of(service, log.partitions), log.partitions)
         del snapshot
         observer.restored(partition, state.tracker)
+        log_.info("partition.restored", partition=partition, next_offset=state.tracker.next_offset)
         owned = Partition(log, lease, state, settings, clock, observer)
         await owned.publish()  # 3 what was durable but perhaps not shown
         await owned.skip_lost()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import re
 import resource
 import shlex
@@ -45,7 +46,8 @@ async def test_the_example_of_the_readme(tmp_path: Path) -> None:
 
 
 async def test_what_others_append_is_acted_on(folder: Path) -> None:
-    """`run` decides soon on what `publish` and `service credit` append beside it; SIGTERM makes all of it durable."""
+    """`run` decides soon on what `publish` and `service credit` append beside it, with a line in its log for each
+    decision and warning; SIGTERM makes all of it durable."""
     async with running(folder, "run") as run:
         await run.line("event=started")
         async with telling(folder, "tail", "quota.profile-changes", "--follow", "--from", "first") as changes:
@@ -59,6 +61,18 @@ async def test_what_others_append_is_acted_on(folder: Path) -> None:
             assert credited["service"] == "vm1/1"
             assert credited["reason"] == "credit"
         assert await run.stop() == 0
+    told = [line for line in run.said if "event=quota." in line and "service=vm1/1 " in line]
+    for words, line in zip(
+        (
+            ["reason=registered"],
+            ["quota.warning", "percent="],
+            ["reason=exceeded", "from=full to=slow", "usage_bytes=1100 quota_bytes=1000", "plan=vpn", "revision=2"],
+            ["reason=credit", f"by={getpass.getuser()}", 'why="ticket 12"'],
+        ),
+        told,
+        strict=True,
+    ):
+        assert [word for word in words if word not in line] == []
     (shown,) = await objects(folder, "service", "show", "vm1/1", "--json")
     assert shown["accepted_in"] == 1100
 
