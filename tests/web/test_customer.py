@@ -437,6 +437,16 @@ async def test_a_former_service_of_the_id_is_somebody_else() -> None:
     assert page.count("Start") == 1
 
 
+async def test_time_runs_one_way() -> None:
+    """Also where numbers of the past were counted after the service had been registered."""
+    begun = registered("vm1/101") | {"at": NOW}
+    async with shop(begun, used("vm1/101", 30, 1001 << 20), adjusted("vm1/101", "reset")) as here:
+        html = (await here.get(make_link(here.settings, "vm1/101", expires=NOW + DAY))).text
+    instants = re.findall(r'class="at"><time datetime="([^"]+)"', html)
+    assert len(instants) == 3
+    assert instants == sorted(instants, reverse=True)
+
+
 async def test_without_plans_or_numbers() -> None:
     """A service that nothing is known of has a page too."""
     async with shop(registered("vm1/101", [])) as here:

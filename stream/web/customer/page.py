@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -75,8 +75,8 @@ def page_of(
     """`platform`: the service's; `entries` are the service's, newest first; those of an earlier service of that id are
     left out."""
     view, plans = status.view, status.plans
-    own = [entry for entry in entries if entry.incarnation == view.incarnation]
-    told = [entry for entry in own if entry.kind != "enforcement"]
+    told = (one for one in entries if one.incarnation == view.incarnation and one.kind != "enforcement")
+    own = list(_in_order(told))
     other = other_speed(status, platform)
     is_released = platform is not None and platform.released
     has = wanted_of(status) if other is None else other
@@ -90,9 +90,18 @@ def page_of(
         usages=[_usage(calendar, plan, plans[plan.plan]) for plan in view.plans],
         coming=() if forecast is None or is_released else tuple(coming_texts(calendar, forecast)),
         band=_band(calendar, own),
-        lines=[_line(calendar, entry, plans) for entry in told[:MOST_LINES]],
+        lines=[_line(calendar, entry, plans) for entry in own[:MOST_LINES]],
         counted=_counted(calendar, view),
     )
+
+
+def _in_order(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Newest first, and none later than the one before it: what numbers of the past brought about lies before the
+    registration that made them count, and time runs one way for who reads it."""
+    latest: int | None = None
+    for entry in entries:
+        latest = entry.at if latest is None else min(latest, entry.at)
+        yield replace(entry, at=latest)
 
 
 def title_of(view: ServiceView) -> str:
