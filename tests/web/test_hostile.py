@@ -28,6 +28,7 @@ from stream.adapters.webhook import SIGNATURE, Webhook, signature
 from stream.cli import cli
 from stream.cli.logs import configure_logs
 from stream.cli.reading import plain
+from stream.cli.text import printable
 from stream.core.model import Record
 from stream.core.notices import Alarm, Notice, notice_of_alarm
 from stream.ports import TOPICS
@@ -275,7 +276,8 @@ async def test_csv(here: House) -> None:
             for row in rows:
                 assert len(row) == len(head)
                 assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))], kind
-            assert any(as_reasons()[kind] in cell for row in rows for cell in row), kind
+            told = (as_reasons()[kind], printable(as_reasons()[kind], keep="\n"), printable(as_reasons()[kind]))
+            assert any(text in cell for text in told for row in rows for cell in row), kind
 
 
 # ---------------------------------------------------------------- webhooks and commands
