@@ -56,6 +56,9 @@ class TrackerMetrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=registry,
         )
+        self._define_gauges(registry)
+
+    def _define_gauges(self, registry: CollectorRegistry) -> None:
         self._lag_seconds = Gauge(
             "quota_stream_input_lag_seconds",
             "Age of the newest record that the tracker has applied, when it applied it.",
