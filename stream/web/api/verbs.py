@@ -42,7 +42,7 @@ def _whole(value: object) -> object:
 
 
 Whole: TypeAlias = Annotated[int, Field(strict=False), BeforeValidator(_whole)]
-When: TypeAlias = Annotated[Whole, Field(ge=0, le=MAX_INSTANT)]
+When: TypeAlias = Annotated[int, Field(strict=False, ge=0, le=MAX_INSTANT), BeforeValidator(_whole)]
 
 
 class Sent(Document):
