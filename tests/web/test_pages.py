@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -367,4 +367,6 @@ def test_each_hostile_service_has_its_page(stage: Stage, anna: Visitor) -> None:
     for name, address in links.items():
         assert anna.open(address) == 200, name
         assert anna.page.locator("h1").text_content() == name
+        table = str(anna.page.get_by_role("link", name="As CSV").evaluate("(link) => link.pathname"))
+        assert unquote(table) == f"/api/v1/history.csv/{name}"
         assert anna.page.evaluate("window.harmed") is None

@@ -77,6 +77,11 @@ def paging(query: Query, found: Found) -> Paging:
 
 
 def service_address(service: str) -> str:
-    """Of a service's page, whatever its id is made of."""
+    """Of a service's page."""
+    return f"/services/{path_of(service)}"
+
+
+def path_of(service: str) -> str:
+    """Its id in an address, whatever it is made of."""
     has_dots = any(part in ("", ".", "..") for part in service.split("/"))  # a browser would walk over these
-    return f"/services/{quote(service, safe='' if has_dots else '/')}"
+    return quote(service, safe="" if has_dots else "/")

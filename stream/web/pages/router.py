@@ -246,7 +246,7 @@ def templates(settings: WebSettings) -> Environment:
     }
     made.globals |= {
         "service_address": listing.service_address,
-        "address_of": listing.address_of,
+        "path_of": listing.path_of,
         "usage_bar": usage_bar,
         "zone": str(settings.timezone),
         "TROUBLES": words.TROUBLES,
