@@ -91,11 +91,6 @@ def page_of(held: Services, number: int) -> Page:
     return Page(str(number), columns, extras)
 
 
-def names_of(page: Page) -> list[str]:
-    """Of the rows of a page of services; empty for one in no use."""
-    return _lines_of(page).split("\n")[:-1]
-
-
 def _lines_of(page: Page) -> str:
     names = page.extras["names"]
     return names if isinstance(names, str) else "".join(f"{name or ''}\n" for name in names)  # a list of format 1

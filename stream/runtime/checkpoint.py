@@ -77,6 +77,7 @@ class State:
 
         `outcomes` are the decisions and warnings, encoded, that came since the last one.
         """
+        assert self._staged is None, "the former checkpoint is still being written"
         number = self.checkpoint + 1
         places = dict(self.places)
         for page in self.tracker.dirty_pages():

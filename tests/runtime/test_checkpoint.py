@@ -273,3 +273,13 @@ def test_an_early_state_does_not_say() -> None:
     assert state.tracker.meta() == restored(ran().state).tracker.meta()
     staged = {key: value for key, value, _ in state.stage([])}
     assert orjson.loads(staged[META] or b"")["partitions"] == 1
+
+
+def test_checkpoints_take_turns() -> None:
+    """Before one is durable, the next is not staged: its pages would go where those of the former are."""
+    state = restored(ran().state)
+    assert list(state.stage([]))
+    with pytest.raises(AssertionError, match="still being written"):
+        next(state.stage([]))
+    state.staged_is_durable()
+    assert list(state.stage([]))

@@ -11,7 +11,6 @@ import orjson
 from stream import wire
 from stream.core.errors import Corrupt
 from stream.core.page import Page
-from stream.core.storing import names_of
 from stream.ports import Message
 from stream.runtime.checkpoint import META
 
@@ -89,7 +88,8 @@ def revisions(page: Page) -> dict[str, tuple[int, int]]:
     if "revision" not in page.columns:
         return {}
     columns = (page.columns[name].tolist() for name in ("incarnation", "revision"))
-    return {name: (inc, rev) for name, inc, rev in zip(names_of(page), *columns, strict=True) if name}
+    names = page.extras["names"].split("\n")[:-1]
+    return {name: (inc, rev) for name, inc, rev in zip(names, *columns, strict=True) if name}
 
 
 @lru_cache(maxsize=1024)

@@ -4,8 +4,8 @@ One usual suspect has no mutant, since the design makes it harmless (no world of
 in memory before it is shown.  Nothing comes between the two but the write itself, and if that fails the tracker is
 dropped; the meta record still names the entries.  "unpublished decisions forgotten" takes its place, where it does not.
 
-Another one hides: pages that are clean only when a checkpoint is durable, and not as soon as it is staged.  Whatever comes
-later to a page makes it dirty again, and here each has many services; tests/runtime/test_beside.py sees it.
+Another one hides: pages that are clean only when a checkpoint is durable, and not as soon as it is staged.  Whatever
+comes later to a page makes it dirty again, and here each has many services; tests/runtime/test_beside.py sees it.
 """
 
 from __future__ import annotations
@@ -71,18 +71,6 @@ TRACKER_MUTANTS = (
         kind="log",
         within=10,
         says="was never shown",
-    ),
-    Mutant(
-        name="two checkpoints at once",
-        breaks="A checkpoint is staged while the former one is still being written.",
-        file=PARTITION,
-        old="        if self.beside.is_free() and self.due.in_s == 0:",
-        new="        if not self.beside.is_free() and self.due.in_s == 0:\n"
-        "            asyncio.ensure_future(self._write(await self._stage()))\n"
-        "        elif self.due.in_s == 0:",
-        kind="log",
-        within=90,
-        says="page .* and meta names checkpoint|meta names|showed",
     ),
     Mutant(
         name="outbox after meta",
