@@ -82,24 +82,23 @@ class Columns:
         rows = as_rows((firsts[:, None] + np.arange(PAGE_ROWS)).reshape(-1))
         differs = self.incarnation[rows] != batch.columns["incarnation"]
         renamed = differs.reshape(-1, PAGE_ROWS).any(axis=1) | anew
-        former = {int(place): self.names.texts(int(firsts[place]), int(firsts[place]) + PAGE_ROWS)
-                  for place in np.flatnonzero(renamed)}  # fmt: skip
         self._sum_up(rows, batch)
         self._store(rows, batch, differs)
-        moved: list[int] = []
-        texts: list[str] = []
-        for place, before in former.items():
-            names = [*batch.names[place], *[""] * (PAGE_ROWS - len(batch.names[place]))]
-            other = [row for row in range(PAGE_ROWS) if names[row] != before[row]]
-            moved += [int(firsts[place]) + row for row in other]
-            texts += [names[row] for row in other]
         changed = self._named(rows, differs)
-        self.names.put_all(moved, texts)  # all at once: a service may have moved from page to page
+        for place in np.flatnonzero(renamed).tolist():
+            self._rename(int(firsts[place]), batch.names[place].split("\n"))
         for first, labels in zip(firsts.tolist(), batch.labels, strict=True):
             self._label(first, labels)
         if changed is not None:
             changed |= self._named(rows, differs) or set()
         return Changed(None if changed is None else frozenset(changed))
+
+    def _rename(self, first: int, names: Sequence[str]) -> None:
+        """Of a page.  Perhaps a service has moved, and is on two pages until the other one is renamed as well."""
+        names = [*names, *[""] * (PAGE_ROWS - len(names))]
+        former = self.names.texts(first, first + PAGE_ROWS)
+        other = [row for row in range(PAGE_ROWS) if names[row] != former[row]]
+        self.names.put_all([first + row for row in other], [names[row] for row in other])
 
     def _store(self, rows: Rows, batch: Batch, differs: NDArray[np.bool_]) -> None:
         while len(self.used) < len(batch.used):

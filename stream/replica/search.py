@@ -57,8 +57,10 @@ def _matching(columns: Columns, query: Query) -> Rows:
         found.append(texts.found(text, exact=query.exact))
         if label == "ip" and (address := _address(text)) not in ("", text):
             found.append(texts.found(address, exact=True))
-    places = np.unique(names.rank[np.concatenate(found)])
-    return names.order[places[(places >= begin) & (places < end)]]
+    places = np.sort(names.rank[np.concatenate(found)])
+    wanted = (places >= begin) & (places < end)
+    wanted[1:] &= places[1:] != places[:-1]  # found in more than one way
+    return names.order[places[wanted]]
 
 
 def platforms(columns: Columns) -> list[str]:

@@ -66,8 +66,8 @@ class Batch:
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self.numbers = numbers
-        self.names: list[Sequence[str]] = []
-        """By page and row; empty for one in no use."""
+        self.names: list[str] = []
+        """By page, a line for each row; empty for one in no use."""
         self.labels: list[Mapping[int, Mapping[str, str]]] = []
         """By page and row."""
         self.columns = {name: self._column(dtype, 0 if name == "slowed" else -1) for name, dtype in COLUMNS.items()}
@@ -90,12 +90,12 @@ class Batch:
         columns = {name: column[here] for name, column in self.columns.items()}
         amounts = [(used[here], quotas[here]) for used, quotas in zip(self.used, self.quotas, strict=True)]
         stage(decoded, columns, amounts, words)
-        self.names.append(decoded.names)
+        self.names.append("\n".join(decoded.names))
         self.labels.append(dict(decoded.services.labels))
 
     def add_empty(self) -> None:
         """The next page has nothing any more."""
-        self.names.append(())
+        self.names.append("")
         self.labels.append({})
 
 
