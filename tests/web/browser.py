@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 HARMLESS = ("Password forms should have", "Failed to load resource: the server responded with a status of 4")
 """What Chromium says of forms and answers that are as they should be."""
+PATIENCE_MS = 30_000
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -44,7 +45,8 @@ class Visitor:
 def visiting(browser: Browser, url: str, **settings: Any) -> Iterator[Visitor]:
     """A visitor of their own, without the memory of others; ends with an error if the browser complained."""
     context = browser.new_context(base_url=url, **settings)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     visitor = Visitor(context, context.new_page())
 
     def told(kind: str, text: str) -> None:

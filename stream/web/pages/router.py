@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from stream.core.errors import Misconfigured, Rejected, Unavailable
 from stream.ports import Clock
 from stream.replica import Replica
 from stream.replica.model import PlatformStatus
-from stream.runtime.operating import Operating
+from stream.runtime.operating import Operating, Outcome
 from stream.web.access import Access, Operator, Principal, Reader
 from stream.web.api.verbs import until
 from stream.web.pages import details, forms, listing, words
@@ -37,6 +39,9 @@ PER_PAGE: Final = 60
 """Entries of a history on one page."""
 WAIT_S: Final = 10.0
 """How long an answer waits until a correction is counted."""
+TOLD_S: Final = 5.0
+"""How long, besides, until the history tells of it."""
+FEW: Final = 20
 BEHIND_MS: Final = 60_000
 """What waits for so long is said in plain sight."""
 
@@ -160,8 +165,19 @@ class Pages:
             return await self._service(request, who, service, refused=str(error), status=503)
         if outcome.counted:
             await until(self._replica, lambda: self._replica.shows(outcome.partition, outcome.offset))
+            await self._until_told(outcome, service)
         came = "repeated" if outcome.repeated else "counted" if outcome.counted else "waiting"
         return RedirectResponse(f"{listing.service_address(service)}?done={wish.kind}&came={came}", 303)
+
+    async def _until_told(self, outcome: Outcome, service: str) -> None:
+        """Until its decision is in the history; not for ever, and a repeated one makes none."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TOLD_S), aclosing(self._replica.news()) as news:
+                while not outcome.repeated:
+                    newest = await self._replica.history(service, limit=FEW)
+                    if any((one.document.get("adjustment") or {}).get("id") == outcome.id for one in newest.entries):
+                        return
+                    await anext(news)
 
     async def changes(self, request: Request, who: Reader) -> Response:
         before = request.query_params.get("before")
