@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, params
 from pydantic import Field
 
-from stream.replica.model import PlatformStatus, Population
+from stream.replica.model import Letters, PlatformStatus, Population
 from stream.replica.replica import Replica
 from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Tags
 from stream.web.api.history import Before
@@ -111,6 +111,22 @@ class LettersDocument(Document):
     letters: list[LetterDocument] = Field(description="the newest first")
     next: str | None = Field(description="give it as `before` to get those that follow; null: there are none")
 
+    @classmethod
+    def of(cls, found: Letters) -> LettersDocument:
+        letters = [
+            LetterDocument(
+                id=one.id,
+                at=one.at,
+                reason=one.reason,
+                cure=one.cure,
+                value=one.value,
+                partition=one.partition,
+                offset=one.offset,
+            )
+            for one in found.letters
+        ]
+        return cls(letters=letters, next=found.next)
+
 
 def platform_document(platform: PlatformStatus) -> PlatformDocument:
     return PlatformDocument(
@@ -199,19 +215,6 @@ def installation_router(
         limit: Annotated[int, Query(ge=1, le=MOST_LETTERS, description="so many at most")] = 50,
     ) -> LettersDocument:
         """Records that were rejected, with the reason."""
-        found = await replica.letters(before=before, limit=limit)
-        letters = [
-            LetterDocument(
-                id=one.id,
-                at=one.at,
-                reason=one.reason,
-                cure=one.cure,
-                value=one.value,
-                partition=one.partition,
-                offset=one.offset,
-            )
-            for one in found.letters
-        ]
-        return LettersDocument(letters=letters, next=found.next)
+        return LettersDocument.of(await replica.letters(before=before, limit=limit))
 
     return router
