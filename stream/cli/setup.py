@@ -100,6 +100,7 @@ def _secret_files(config: Config) -> list[Path]:
     found = [platform.secret.file for platform in config.platforms.values()]
     found += [file for key, file in config.kafka.files() if key in SECRET_KEYS]
     found += [file for _, file, secret in config.web.files() if secret] if config.web else []
+    found += [file for _, file, secret in config.notify.files() if secret] if config.notify else []
     return [file for file in found if file is not None and file.parent == config.file.parent]
 
 

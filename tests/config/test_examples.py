@@ -61,8 +61,8 @@ SEEDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-NO_DEFAULTS = ("public_url", "link_key_files", "tls", "proxy")
-"""Of the section `web`: what is not there unless it is written."""
+NO_DEFAULTS = ("public_url", "link_key_files", "tls", "proxy", "notify")
+"""What is not there unless it is written."""
 
 
 def text(name: str) -> str:
@@ -102,6 +102,15 @@ def test_the_defaults_that_it_shows_are_the_defaults(name: str) -> None:
     }  # fmt: skip
     top = set(re.findall(r"^([a-z_]+):", full, flags=re.MULTILINE))
     assert top == set(Config.model_fields) - {"file", "warnings", "kafka", "mappings", "notify"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_section_for_those_who_are_told(name: str) -> None:
+    """It is right when it is uncommented."""
+    (line,) = re.findall(r"^# (notify: .*)$", text(name), flags=re.MULTILINE)
+    got = config(f"log: sqlite:q\n{line}\n").notify
+    assert got is not None
+    assert got.webhook is not None
 
 
 @pytest.mark.parametrize("name", NAMES)
