@@ -350,30 +350,49 @@ def test_a_stay_is_told_with_the_bound_that_the_end_of_a_credit_sets() -> None:
     world = one(LADDER)
     world.delta(at(0), at(10), QUOTA + 1)
     world.say(type="adjustment", id="1", service="vm1/1", kind="credit", by="anna", why="", bytes=QUOTA, at=at(5))
-    world.delta(at(10), at(15), 0)
-    assert told(world, "credit_ends", "stay") == [
+    world.delta(at(10), at(15), 300)
+    bound = 100 * (QUOTA - 300) + 1
+    assert told(world, "credit_ends", "stay", "up") == [
         ("credit_ends", at(60), "50Mbit", None),
-        ("stay", at(70), "50Mbit", 100 * QUOTA + 1),
+        ("stay", at(70), "50Mbit", bound),
+        ("up", at(70), "default", bound),
     ]
-    world.delta(at(15), at(50), QUOTA + 1)
+    world.delta(at(15), at(50), QUOTA - 299)
     world.delta(at(50), at(60), 0)
     assert (world.core.outcomes[-1]["at"], world.core.outcomes[-1]["to"]) == (at(60), "25Mbit")
 
 
-@pytest.mark.parametrize(("used", "then"), [(199, (20, "x")), (200, (15, "y"))])
-def test_more_traffic_may_open_another_way_up_sooner(used: int, then: tuple[int, str]) -> None:
-    """From 250 to 500 bytes there is no way up here: what is used until a later instant must not lead out of that."""
+def between(stay: int) -> Json:
+    """Below 500 bytes the way up leads to x, whose quota is 250; from there on to y."""
     speed = {"in": 10, "out": 10}
-    plan = LADDER | {
+    return LADDER | {
         "window": {"kind": "sliding", "slice_ms": 10 * MINUTE, "slices": 2},
         "on_change": "keep",
         "profiles": [
             {"name": "x", "speed": speed, "quota": 250, "down": "z"},
             {"name": "y", "speed": speed},
-            {"name": "z", "speed": speed, "stay": 5 * MINUTE, "up": {"below": [[500, "x"]], "else": "y"}},
+            {"name": "z", "speed": speed, "stay": stay, "up": {"below": [[500, "x"]], "else": "y"}},
         ],
     }
-    world = one(plan)
+
+
+@pytest.mark.parametrize(("used", "then"), [(250, (25, "x")), (251, (30, "x"))])
+def test_a_kept_window_must_be_within_the_quota_that_it_rises_to(used: int, then: tuple[int, str]) -> None:
+    """Below its threshold and yet over the target's quota there is no way up, until a slice has left the window."""
+    world = one(between(15 * MINUTE))
+    world.delta(at(0), at(10), 300)
+    world.delta(at(10), at(12), 0)
+    assert told(world) == [("up", at(25), "x", 100 * 250 + 1)]
+    world.delta(at(12), at(20), used)
+    world.delta(at(20), at(30), 0)
+    minute, name = then
+    assert (world.core.outcomes[-1]["at"], world.core.outcomes[-1]["to"]) == (at(minute), name)
+
+
+@pytest.mark.parametrize(("used", "then"), [(199, (20, "x")), (200, (15, "y"))])
+def test_more_traffic_may_open_another_way_up_sooner(used: int, then: tuple[int, str]) -> None:
+    """From 250 to 500 bytes there is no way up here: what is used until a later instant must not lead out of that."""
+    world = one(between(5 * MINUTE))
     world.delta(at(0), at(10), 300)
     world.delta(at(10), at(12), 0)
     assert told(world) == [("up", at(20), "x", 100 * 200)]
