@@ -104,7 +104,7 @@ def window_picture(window: Sequence[Slice], lines: Sequence[Line], labels: Label
     """
     if len(window) == 1:
         return _gauge(window[0], lines, title)
-    height, top, bottom = 200, 14, 22
+    height, top, bottom = 200, 18, 22
     most = max([sum(part.bytes for part in window), *(line.bytes for line in lines), 1]) * 1.06
     floor = height - bottom
 
@@ -137,7 +137,7 @@ def _lines(lines: Sequence[Line], y: _Height) -> list[Markup]:
     parts, free = [], 0.0
     for line in sorted(lines, key=lambda line: -line.bytes):
         at = y(line.bytes)
-        written = max(at - 4, free)
+        written = max(at - 6, free)
         free = written + _LINE_HEIGHT
         parts.append(
             Markup(
