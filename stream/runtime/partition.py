@@ -19,7 +19,7 @@ from stream.runtime.beside import Beside
 from stream.runtime.checkpoint import State, restore
 from stream.runtime.deadlines import taken_over
 from stream.runtime.plans import Configured, InForce
-from stream.runtime.telling import tell
+from stream.runtime.telling import teller
 
 log_ = structlog.get_logger()
 
@@ -268,6 +268,7 @@ class Partition:
             await self._lease.write(STATE, staged.records)  # a crash before it applies the input again: same decisions
         self._state.staged_is_durable()
         self._log.release(DELTAS, partition, staged.next_offset)
+        tell = teller()
         for place, outcome in enumerate(told.decided):  # counted once: what is durable is not made again
             self._observer.decided(outcome)
             tell(outcome)

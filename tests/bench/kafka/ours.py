@@ -11,6 +11,7 @@ from stream.adapters.clock import SystemClock
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.bootstrap.process import collect_rarely
+from stream.cli.logs import configure_logs
 from stream.core.model import Decision, QuotaWarning
 from stream.core.tracker import Tracker
 from stream.metrics import Metrics
@@ -52,6 +53,7 @@ class Observer:
 
 async def main() -> None:
     collect_rarely()
+    configure_logs("info")
     settings = KafkaSettings(
         servers=os.environ["BROKER"], topic_prefix=os.environ["PREFIX"], application=os.environ["APP_ID"]
     )
