@@ -185,8 +185,8 @@ async def test_every_service(here: House) -> None:
         assert page.shows(service), service
         assert page.shows(PLAN)
         (table,) = (link for link in page.links if link.startswith("/api/v1/history.csv/"))
-        address = urlsplit(as_browsers_go("http://quota.test/services", table))
-        assert unquote(address.path) == f"/api/v1/history.csv/{service}", service
+        where = urlsplit(as_browsers_go("http://quota.test/services", table))
+        assert unquote(where.path) == f"/api/v1/history.csv/{service}", service
     for kind in ("script", "image", "attribute, single quotes", "template", "entity", "right to left", "formula"):
         page = found[as_ids()[kind]]
         assert page.shows(as_labels()[kind]), kind
