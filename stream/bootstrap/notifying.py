@@ -65,6 +65,7 @@ async def notifying(parts: Parts, replica: Replica | None) -> AsyncIterator[None
                 receiver,
                 _problems(parts, replica) if replica is not None and "alarm" in kinds else None,
                 kinds=kinds,
+                alarm_after_ms=notify.alarm_after,
                 clock=parts.clock,
                 rng=parts.random,
                 observer=parts.metrics.notices,

@@ -34,6 +34,8 @@ class Notify(Section):
     """A program and its arguments: it gets each event as JSON on its standard input."""
     timeout: DurationMs = 30_000
     """Of the command."""
+    alarm_after: DurationMs = 300_000
+    """A problem that lasts so long is an alarm."""
     events: tuple[NoticeKind, ...] = ("change", "return", "warning", "alarm")
 
     @field_validator("command", "events", mode="before")

@@ -86,10 +86,10 @@ class NoticeBook:
         except (LookupError, TypeError, ValueError) as error:
             raise Corrupt(f"the notifier's record is damaged: {error!r}; restore a backup") from error
 
-    def looked(self, problems: Mapping[str, str], now: int) -> NoticeBook:
+    def looked(self, problems: Mapping[str, str], since: Mapping[str, int], now: int) -> NoticeBook:
         """With the problems (text by id) that there are now: new ones are raised, those that have gone are over.
 
-        What is over before it was told is not told at all.
+        `since` when those are there that may be raised.  What is over before it was told is not told at all.
         """
         alarms = {}
         for alarm in self.alarms.values():
@@ -97,7 +97,8 @@ class NoticeBook:
                 alarms[alarm.id] = alarm
             elif alarm.told:
                 alarms[alarm.id] = replace(alarm, over=now)
-        alarms |= {id: Alarm(id, now, text) for id, text in problems.items() if id not in alarms}
+        new = [id for id in problems if id in since and id not in alarms]
+        alarms |= {id: Alarm(id, since[id], problems[id]) for id in new}
         return self if alarms == self.alarms else replace(self, alarms=alarms)
 
     def told(self, alarm: Alarm) -> NoticeBook:

@@ -91,7 +91,7 @@ def _ups(ladder: Ladder, at: int, most: int) -> tuple[list[Promise], int]:
     for limit, target in _ways_up(ladder, at):
         if limit <= rest:
             continue
-        below = most if ladder.begins_anew(at) else min(most, limit - rest)
+        below = most if limit == ENDLESS or ladder.begins_anew(at) else min(most, limit - rest)
         if target is None:
             return found, below
         if found and found[-1].profile == target:

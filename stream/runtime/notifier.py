@@ -59,13 +59,14 @@ class Notifier:
         problems: Problems | None,
         *,
         kinds: Collection[str],
+        alarm_after_ms: int,
         clock: Clock,
         rng: random.Random,
         observer: NoticeObserver,
     ) -> None:
-        """`problems`: None if nobody wants alarms."""
+        """`problems`: None if nobody wants alarms.  One that lasts for `alarm_after_ms` is an alarm."""
         self._log, self._receiver, self._problems = log, receiver, problems
-        self._kinds = frozenset(kinds)
+        self._kinds, self._alarm_after_ms = frozenset(kinds), alarm_after_ms
         self._clock, self._random, self._observer = clock, rng, observer
 
     async def serve(self, partition: int, stop: asyncio.Event) -> None:
@@ -83,6 +84,7 @@ class Notifier:
                     clock=self._clock,
                     backoff=Backoff(random=self._random, first_s=1.0, limit_s=300.0),
                     notified=self._observer.notified,
+                    alarm_after_ms=self._alarm_after_ms,
                 )
                 for record in await self._waiting(partition, book):
                     self._take(post, partition, record)

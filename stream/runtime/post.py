@@ -46,7 +46,9 @@ class Post:
         clock: Clock,
         backoff: Backoff,
         notified: Callable[[str, str], None],
+        alarm_after_ms: int,
     ) -> None:
+        """`alarm_after_ms`: a problem that lasts so long is an alarm."""
         self.book = book
         """What is true now, to be made durable."""
         self.has_new_alarms = False
@@ -54,6 +56,8 @@ class Post:
         self._receiver, self._clock, self._backoff, self._notified = receiver, clock, backoff, notified
         self._queues: dict[str, deque[_Item]] = {}
         self._closed_until_s = 0.0
+        self._alarm_after_ms = alarm_after_ms
+        self._seen: dict[str, int] = {}  # problems, by id: since when
         for alarm in book.alarms.values():
             self._await_alarm(alarm)
 
@@ -72,8 +76,10 @@ class Post:
 
     def look(self, problems: Mapping[str, str]) -> None:
         """What is wrong now, text by id."""
-        before = self.book.alarms
-        self.book = self.book.looked(problems, self._clock.now())
+        before, now = self.book.alarms, self._clock.now()
+        self._seen = {id: self._seen.get(id, now) for id in problems}
+        lasting = {id: since for id, since in self._seen.items() if now - since >= self._alarm_after_ms}
+        self.book = self.book.looked(problems, lasting, now)
         for id, alarm in self.book.alarms.items():
             if before.get(id) != alarm:
                 self.has_new_alarms = True

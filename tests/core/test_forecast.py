@@ -330,6 +330,15 @@ def test_a_month_is_lifted_at_the_rollover_in_any_case() -> None:
     ]
 
 
+def test_where_no_quota_ends_it_the_last_way_up_is_there_in_any_case() -> None:
+    """A profile without a quota: above all thresholds the way up is `else`, whatever is used."""
+    profiles = [*LADDER["profiles"][:3], LADDER["profiles"][3] | {"quota": None}]
+    world = one(LADDER | {"profiles": profiles})
+    for minute in (0, 5, 10):
+        world.delta(at(minute), at(minute + 5), QUOTA + 1)
+    assert told(world)[-1] == ("up", at(75), "25Mbit", None)
+
+
 def test_a_credit_that_ends_takes_its_speed_along() -> None:
     """Over the quota but for a credit: down when it expires, unless the window drains first."""
     world = one(LADDER)

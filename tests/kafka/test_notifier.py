@@ -38,8 +38,9 @@ class Process:
     def __init__(self, log: Log, inbox: Inbox) -> None:
         self.observed, self._stop = Observed(), asyncio.Event()
         notifier = Notifier(
-            log, inbox, None, kinds=("change",), clock=SystemClock(), rng=random.Random(1), observer=self.observed
-        )
+            log, inbox, None, kinds=("change",), alarm_after_ms=1, clock=SystemClock(), rng=random.Random(1),
+            observer=self.observed,
+        )  # fmt: skip
         self.task = asyncio.create_task(work("notifier", log, notifier.serve, self._stop, random.Random(2)))
 
     async def stop(self) -> None:

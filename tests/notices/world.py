@@ -112,6 +112,7 @@ class World:
             receiver or self.inbox,
             lambda: self.problems,
             kinds=kinds,
+            alarm_after_ms=300_000,
             clock=self.clock,
             rng=random.Random(1),
             observer=self.observed,

@@ -25,7 +25,7 @@ with open("told", "a") as file:
 def folder(tmp_path: Path) -> Path:
     """With a configuration whose program appends each event to the file `told`."""
     (tmp_path / "tell.py").write_text(PROGRAM)
-    command = f"notify: {{command: [{sys.executable}, tell.py]}}\n"
+    command = f"notify: {{command: [{sys.executable}, tell.py], alarm_after: 1s}}\n"
     (tmp_path / "quota-stream.yaml").write_text(f"listen: off\n{command}{CONFIG}")
     return tmp_path
 
