@@ -17,7 +17,10 @@ _LENGTHS: Final = {
     86_400_000: "a day",
     7 * 86_400_000: "a week",
 }
-TROUBLES: Final = problems.TROUBLES | {"unreturned": "have not got their original speed back yet"}
+TROUBLES: Final = {
+    "braked": "wait for the brake to let them be slowed",
+    "unreturned": "have not got their original speed back yet",
+} | problems.TROUBLES
 """What waits for somebody on a platform: how "3 services" goes on."""
 
 PLACES: Final = {
