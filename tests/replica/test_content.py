@@ -21,6 +21,15 @@ async def shown(replica: Replica) -> dict[str, Any]:
     found = replica.search(Query(limit=1000))
     assert found.total == len(found.rows)
     statuses = {row.service: replica.service(row.service) for row in found.rows}
+    for row in found.rows:
+        status = statuses[row.service]
+        assert status is not None
+        view = status.view
+        assert [(it.plan, it.profile, it.usage_bytes, it.quota_bytes) for it in row.plans] == [
+            (it.plan, it.profile, it.usage_bytes, it.quota_bytes) for it in view.plans
+        ]
+        assert (row.speed, row.source, row.labels) == (view.speed, view.source, view.labels)
+        assert row.counted_to == (view.current.end if view.current else None)
     return {name: status.view for name, status in statuses.items() if status}
 
 

@@ -114,10 +114,12 @@ async def test_a_damaged_checkpoint(spoiled: bytes) -> None:
         assert view_of(replica, "p1/300") == other.tracker.service("p1/300")
         [problem] = [each for each in replica.problems() if each.id.startswith("damaged")]
         assert problem.id == "damaged/quota.state/0"
-        tracker.count([delta for number in range(700) for delta in traffic(range(1, 2), f"p0/{number}")])
+        mended = {b"0": 0, b"2": 650}.get(spoiled[:1], 300)  # what else it has comes from the checkpoint before
+        tracker.count(traffic(range(1, 2), f"p0/{mended}"))
         await tracker.checkpoint()
         await caught_up(replica)
-        assert view_of(replica, "p0/300") == tracker.tracker.service("p0/300")
+        for number in (0, 300, 650):
+            assert view_of(replica, f"p0/{number}") == tracker.tracker.service(f"p0/{number}")
         assert not [each for each in replica.problems() if each.id.startswith("damaged")]
 
 

@@ -108,6 +108,7 @@ async def measure(services: int, seconds: float) -> list[Result]:
         alone = await ask(client, services, seconds)
         heard = [0]
         pages = [asyncio.create_task(listen(client, heard)) for _ in range(LIVE_PAGES)]
+        await ask(client, services, 5.0)  # until all are there
         live = await ask(client, services, seconds)
         for page in pages:
             page.cancel()
