@@ -71,20 +71,20 @@ def test_a_world_that_waits_for_ever_is_told() -> None:
 
 
 def test_a_world_that_turns_on_the_spot_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no time passes it ends after so many seconds of real time."""
-    monkeypatch.setattr(report, "LONGEST_REAL_S", 0.2)
+    """Where no time passes it ends after so many seconds of CPU time."""
+    monkeypatch.setattr(report, "LONGEST_CPU_S", 0.2)
 
     async def play(world: World) -> Counter[str]:
         for _ in count():
             await asyncio.sleep(0)
         return Counter()
 
-    assert "the world has not ended within 0.2 s of real time" in of(play).violations[0]
+    assert "the world has not ended within 0.2 s of CPU time" in of(play).violations[0]
 
 
 def test_a_world_that_never_lets_go_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even to be cancelled."""
-    monkeypatch.setattr(report, "LONGEST_REAL_S", 0.1)
+    monkeypatch.setattr(report, "LONGEST_CPU_S", 0.1)
     monkeypatch.setattr(report, "AGAIN_S", 0.1)
 
     async def play(world: World) -> Counter[str]:
