@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,15 @@ json_values = st.recursive(
 
 def record(value: Mapping[str, Any] | bytes | None, offset: int = 7, *, key: bytes | None = None) -> Record:
     """A record appended at NOW."""
-    return Record(offset, NOW, key, orjson.dumps(value) if isinstance(value, Mapping) else value)
+    return Record(offset, NOW, key, written(value) if isinstance(value, Mapping) else value)
+
+
+def written(value: Mapping[str, Any]) -> bytes:
+    """As JSON; integers beyond 64 bits, which JSON has and orjson does not write, as well."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return json.dumps(value).encode()
 
 
 def names_of(deltas: Deltas) -> list[str]:
