@@ -277,7 +277,7 @@ def test_mappings_are_durable_and_come_from_the_log_alone() -> None:
         view = tracker.service(f"vm1/{id_}")
         assert view is not None
         assert (view.accepted_in, tracker.mappings) == (21, {"m": mapping})
-        assert [each["event"] for each in logs] == ["plans.differ"]
+        assert [each["event"] for each in logs if each["event"].startswith("plans.")] == ["plans.differ"]
         assert await log.bounds(DEAD_LETTERS, 0) == (0, 0)
         assert await plans.apply(log, SMALL, {"m": mapping}) == 1
         assert await plans.apply(log, SMALL, {"m": other}) == 2
