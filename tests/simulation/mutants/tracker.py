@@ -198,7 +198,7 @@ TRACKER_MUTANTS = (
         "        snapshot = await log.snapshot(STATE, partition)\n"
         '    async with taken_over(log, "tracker", partition, deadline_s=settings.deadline_s) as lease:\n',
         kind="log",
-        within=65,
+        within=240,
         says="which does not follow number",
     ),
     Mutant(
