@@ -22,7 +22,7 @@ Kind: TypeAlias = Literal[
 the same id.  repair, yield: others set limits, too.  brake: everything is slowed at once, until `platform allow`.
 shadow: nothing is posted.  release: all originals are given back.  intents: enforcers die between intent, post and
 receipt.  collectors: they die all the time.  outage: the platform is away for long.  days: some of them, in long
-steps.  slow tasks: the platform takes twenty seconds for what is decided every few."""
+steps, with numbers that come late.  slow tasks: the platform takes twenty seconds for what is decided every few."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WEIGHTS: Mapping[Kind, int] = {"mixed": 8, "together": 3, "lives": 2, "repair": 2, "yield": 2}
@@ -248,7 +248,7 @@ def _special(plot: Plot, rng: random.Random) -> dict[str, Any]:
             return {
                 "vms": 4, "step_ms": HOUR_MS, "steps": 50, "poll_ms": HOUR_MS, "reconcile_s": 3600, "settle_ms": 60_000,
                 "hidden_steps": 2, "late_steps": 7, "start_ms": MIDNIGHT_MS - rng.randint(1, 8) * HOUR_MS,
-                "climate": climate,
+                "climate": climate, "knobs": replace(plot.knobs, late_percent=30, late_ms=2 * HOUR_MS),
             }  # fmt: skip
         case "slow tasks":
             return quiet | {

@@ -30,7 +30,7 @@ COLLECTOR_MUTANTS = (
         new="final = reading.finished",
         kind="whole",
         plots=("days",),
-        within=111,
+        within=10,
         says="bytes .* are lost",
     ),
     Mutant(
