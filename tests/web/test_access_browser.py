@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import pytest
 from playwright.async_api import async_playwright
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,8 +15,6 @@ from stream.web.serving import serving
 from tests.replica.stage import NOW
 from tests.web.house import house
 from tests.web.test_customer_browser import CHROMIUM
-
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Debian's chromium is not installed")
 
 
 async def elsewhere(request: Request) -> HTMLResponse:

@@ -22,7 +22,6 @@ from tests.web.house import KEY, house
 from tests.web.test_customer import DAY, GIB, PLANS, adjusted, registered, used
 
 CHROMIUM = "/usr/bin/chromium"
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Debian's chromium is not installed")
 CASES: tuple[tuple[str, int, int, Literal["dark", "light"]], ...] = (
     ("en", 320, 568, "dark"),
     ("de", 1280, 800, "light"),
