@@ -19,8 +19,9 @@ from stream.config.units import DURATION
 from stream.core.enforced import Switch
 from stream.core.errors import Unavailable
 from stream.replica import Replica
-from stream.replica.problems import notes_of, platforms, problems_of
+from stream.replica.problems import notes_of, problems_of
 from stream.replica.words import instant_text
+from stream.runtime.controls import merged
 from stream.runtime.plans import in_force
 
 READ_S = 600.0
@@ -105,7 +106,7 @@ async def _status(config: Config) -> Status:
                 known.now,
                 {source.name: (source.counted_to, source.services) for source in replica.sources()},
                 replica.population(),
-                platforms(known.switches),
+                merged(known.switches),
                 [each.version for each in known.in_force],
                 [problem.text for problem in problems_of(known, settings)],
                 [note.text for note in notes_of(known)],

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream.config.units import speed_text
-from stream.core.enforced import Enforcement, Standing, Switch, Switches
+from stream.core.enforced import Enforcement, Standing, Switches
 from stream.replica.model import Problem, SourceStatus
 from stream.replica.settings import ReplicaSettings
 from stream.replica.words import instant_text
+from stream.runtime.controls import merged
 from stream.runtime.plans import InForce
 
 LAG_MS = 60_000
@@ -71,7 +72,7 @@ def problems_of(known: Known, settings: ReplicaSettings) -> list[Problem]:
 def notes_of(known: Known) -> list[Problem]:
     """What one should know and need not mend."""
     notes = []
-    for name, switch in sorted(platforms(known.switches).items()):
+    for name, switch in sorted(merged(known.switches).items()):
         if switch.released and not waiting(known.switches, name, "unreturned").services:
             notes.append(
                 Problem(
@@ -85,20 +86,6 @@ def notes_of(known: Known) -> list[Problem]:
         text = f"{count} adjustments were refused within a day: {reason}; see `quota-stream tail quota.dead-letters`"
         notes.append(Problem(f"refused-adjustments/{reason}", text))
     return notes
-
-
-def platforms(switches: Sequence[Switches]) -> dict[str, Switch]:
-    """By platform: released or braked if any partition's enforcer says so."""
-    found: dict[str, Switch] = {}
-    for stored in switches:
-        for platform, one in stored.platforms.items():
-            other = found.get(platform, Switch())
-            found[platform] = Switch(
-                released=one.released or other.released,
-                braked=one.braked or other.braked,
-                allowed_until=max(one.allowed_until, other.allowed_until),
-            )
-    return found
 
 
 def waiting(switches: Sequence[Switches], platform: str, trouble: str) -> Standing:
@@ -158,7 +145,7 @@ def _plans(known: Known, settings: ReplicaSettings) -> Iterator[Problem]:
 
 
 def _braked(known: Known) -> Iterator[Problem]:
-    for name, switch in sorted(platforms(known.switches).items()):
+    for name, switch in sorted(merged(known.switches).items()):
         if switch.braked and not switch.released:
             yield Problem(
                 f"brake/{name}",
@@ -167,7 +154,7 @@ def _braked(known: Known) -> Iterator[Problem]:
 
 
 def _standing(known: Known) -> Iterator[Problem]:
-    for name, switch in sorted(platforms(known.switches).items()):
+    for name, switch in sorted(merged(known.switches).items()):
         unreturned = waiting(known.switches, name, "unreturned")
         if switch.released and unreturned.services:
             text = (

@@ -38,9 +38,10 @@ from stream.replica.model import (
 )
 from stream.replica.news import Gazette
 from stream.replica.pages import Decoded
-from stream.replica.problems import Known, notes_of, platforms, problems_of, waiting
+from stream.replica.problems import Known, notes_of, problems_of, waiting
 from stream.replica.settings import ReplicaSettings
 from stream.replica.state import StateReader
+from stream.runtime.controls import merged
 from stream.runtime.plans import InForce
 
 PROBE_S = 2.0
@@ -240,7 +241,7 @@ class Replica:
 
     def platforms(self) -> Sequence[PlatformStatus]:
         switches = [each.switches for each in self._enforcements]
-        set_ = platforms(switches)
+        set_ = merged(switches)
         configured = self._settings.platforms
         found = []
         for name in sorted({*set_, *configured}):

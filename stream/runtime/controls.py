@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import orjson
 
 from stream.core.control import Control
-from stream.core.enforced import Switch
+from stream.core.enforced import Switch, Switches
 from stream.core.speed import Speed
 from stream.ports import CHANGES, ENFORCEMENTS, Log, Message
 from stream.runtime.ledger import read
@@ -59,11 +59,10 @@ async def export_originals(log: Log, platform: str) -> dict[str, Speed]:
     return dict(sorted(originals.items()))
 
 
-async def switches(log: Log) -> dict[str, Switch]:
+def merged(partitions: Iterable[Switches]) -> dict[str, Switch]:
     """By platform: released or braked if any partition's enforcer says so."""
     found: dict[str, Switch] = {}
-    for partition in range(log.partitions):
-        _, stored = read(await log.snapshot(ENFORCEMENTS, partition))
+    for stored in partitions:
         for platform, one in stored.platforms.items():
             other = found.get(platform, Switch())
             found[platform] = Switch(

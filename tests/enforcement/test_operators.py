@@ -7,7 +7,7 @@ import structlog
 from stream.core.brake import BrakeRule
 from stream.core.enforced import Switch
 from stream.core.speed import ORIGINAL
-from stream.ports import ENFORCEMENTS
+from stream.ports import ENFORCEMENTS, Log
 from stream.runtime import controls
 from stream.runtime.ledger import read
 from tests.enforcement.speeds import mbit
@@ -15,6 +15,11 @@ from tests.enforcement.world import World, live
 
 ONE = "vm1/1"
 HOUR_MS = 3_600_000
+
+
+async def switches(log: Log) -> dict[str, Switch]:
+    """As the enforcers of all partitions have noted them."""
+    return controls.merged([read(await log.snapshot(ENFORCEMENTS, number))[1] for number in range(log.partitions)])
 
 
 def test_a_shadow_decides_and_explains_and_touches_nothing() -> None:
@@ -50,13 +55,13 @@ def test_the_brake_holds_up_slowing_until_it_is_allowed() -> None:
         await world.quiet(2 * 3600)
         assert slowed(world) == 8
         assert world.observed.standings[0]["braked"] == 32
-        assert (await controls.switches(world.log))["vm1"].braked
+        assert (await switches(world.log))["vm1"].braked
         now = world.clock.now()
         await controls.allow(world.log, "vm1", at=now, until=now + HOUR_MS, by="anna")
         await world.until(lambda: slowed(world) == 40, within_s=30)
         await world.quiet(301)
         assert world.observed.standings[0] == {}
-        assert not (await controls.switches(world.log))["vm1"].braked
+        assert not (await switches(world.log))["vm1"].braked
 
     live(scenario)
 
@@ -103,7 +108,7 @@ def test_giving_speed_back_does_not_count_for_the_brake() -> None:
         for number in range(20, 25):
             await world.decided(f"vm1/{number}", mbit(10))
         await world.until(lambda: slowed(world) == 5)
-        assert not (await controls.switches(world.log)).get("vm1", Switch()).braked
+        assert not (await switches(world.log)).get("vm1", Switch()).braked
 
     live(scenario)
 
@@ -209,7 +214,7 @@ def test_what_a_release_has_not_returned_is_noted() -> None:
 
     async def scenario(world: World) -> None:
         async def is_released() -> bool:
-            return (await controls.switches(world.log)).get("vm1", Switch()).released
+            return (await switches(world.log)).get("vm1", Switch()).released
 
         for number in range(3):
             await world.registered(f"vm1/{number}", mbit(1000), mbit(10))
