@@ -26,7 +26,7 @@ PREFIX = "/api/v1"
 class Document(BaseModel):
     """A JSON object.  Unless a field says otherwise, instants are ms since 1970 (UTC), sizes bytes."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, from_attributes=True)
 
 
 Instant = Annotated[int, Field(description="ms since 1970 (UTC)", ge=0, le=MAX_INSTANT)]

@@ -50,27 +50,10 @@ class EntryDocument(Document):
     )
     appended: Instant = Field(description="when it became known; ms since 1970 (UTC)")
 
-    @classmethod
-    def of(cls, entry: model.Entry) -> EntryDocument:
-        return cls(
-            id=entry.id,
-            kind=entry.kind,
-            service=entry.service,
-            at=entry.at,
-            incarnation=entry.incarnation,
-            revision=entry.revision,
-            document=dict(entry.document),
-            appended=entry.appended,
-        )
-
 
 class EntriesDocument(Document):
     entries: list[EntryDocument] = Field(description="the newest first")
     next: str | None = Field(description="give it as `before` to get those that follow; null: there are none")
-
-    @classmethod
-    def of(cls, found: model.Entries) -> EntriesDocument:
-        return cls(entries=[EntryDocument.of(entry) for entry in found.entries], next=found.next)
 
 
 TABLE: dict[int | str, dict[str, Any]] = {
@@ -84,14 +67,14 @@ def history_router(replica: Replica, tags: Tags, first: Sequence[params.Depends]
     @router.get("/changes", dependencies=[Depends(tags)], responses=TAGGED)
     async def changes(before: Before = None, limit: Limit = 100, since: Since = None) -> EntriesDocument:
         """What happened to any service."""
-        return EntriesDocument.of(await replica.recent(since=since, before=before, limit=limit))
+        return EntriesDocument.model_validate(await replica.recent(since=since, before=before, limit=limit))
 
     @router.get("/history/{service:path}", dependencies=[Depends(tags)], responses=TAGGED | errors(404))
     async def history(
         service: Service, before: Before = None, limit: Limit = 100, since: Since = None
     ) -> EntriesDocument:
         """What happened to a service, also to one that is gone."""
-        return EntriesDocument.of(await replica.history(service, before=before, limit=limit, since=since))
+        return EntriesDocument.model_validate(await replica.history(service, before=before, limit=limit, since=since))
 
     @router.get(
         "/history.csv/{service:path}",

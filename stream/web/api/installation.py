@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, params
 from pydantic import Field
 
-from stream.replica.model import Letters, PlatformStatus, Population
+from stream.replica.model import Population
 from stream.replica.replica import Replica
 from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Tags
 from stream.web.api.history import Before
@@ -111,36 +111,6 @@ class LettersDocument(Document):
     letters: list[LetterDocument] = Field(description="the newest first")
     next: str | None = Field(description="give it as `before` to get those that follow; null: there are none")
 
-    @classmethod
-    def of(cls, found: Letters) -> LettersDocument:
-        letters = [
-            LetterDocument(
-                id=one.id,
-                at=one.at,
-                reason=one.reason,
-                cure=one.cure,
-                value=one.value,
-                partition=one.partition,
-                offset=one.offset,
-            )
-            for one in found.letters
-        ]
-        return cls(letters=letters, next=found.next)
-
-
-def platform_document(platform: PlatformStatus) -> PlatformDocument:
-    return PlatformDocument(
-        name=platform.name,
-        configured=platform.configured,
-        shadow=platform.shadow,
-        released=platform.released,
-        braked=platform.braked,
-        allowed_until=platform.allowed_until,
-        standing={
-            kind: StandingDocument(services=it.services, some=list(it.some)) for kind, it in platform.standing.items()
-        },
-    )
-
 
 def freshness_router(replica: Replica, first: Sequence[params.Depends]) -> APIRouter:
     """Answers also while not everything was read yet."""
@@ -149,14 +119,7 @@ def freshness_router(replica: Replica, first: Sequence[params.Depends]) -> APIRo
     @router.get("/freshness")
     async def freshness() -> FreshnessDocument:
         """How old what is shown is; each answer says it too, in the headers X-As-Of-Ms and X-Age-Ms."""
-        known = replica.freshness()
-        return FreshnessDocument(
-            as_of=known.as_of,
-            age_ms=known.age_ms,
-            restored=known.restored,
-            partitions=known.partitions,
-            behind_ms=known.behind_ms,
-        )
+        return FreshnessDocument.model_validate(replica.freshness())
 
     return router
 
@@ -178,9 +141,7 @@ def installation_router(
         found: Sequence[Population] = ()
         if since is not None and since < end:
             found = await replica.population_over_time(since, min(end, since + MOST_SPAN_MS))
-        samples = [
-            CountAtDocument(at=one.at, plan=one.plan, profile=one.profile, services=one.services) for one in found
-        ]
+        samples = [CountAtDocument.model_validate(one) for one in found]
         return PopulationDocument(now=now, samples=samples)
 
     @router.get("/plans", dependencies=[Depends(tags)], responses=TAGGED)
@@ -193,20 +154,17 @@ def installation_router(
     @router.get("/platforms", dependencies=[Depends(tags)], responses=TAGGED)
     async def platforms() -> PlatformsDocument:
         """Platforms, and what waits for somebody there."""
-        return PlatformsDocument(platforms=[platform_document(one) for one in replica.platforms()])
+        return PlatformsDocument(platforms=[PlatformDocument.model_validate(one) for one in replica.platforms()])
 
     @router.get("/sources", dependencies=[Depends(tags)], responses=TAGGED)
     async def sources() -> SourcesDocument:
         """Who counts traffic, and up to when."""
-        known = [
-            SourceDocument(name=one.name, services=one.services, counted_to=one.counted_to) for one in replica.sources()
-        ]
-        return SourcesDocument(sources=known)
+        return SourcesDocument(sources=[SourceDocument.model_validate(one) for one in replica.sources()])
 
     @router.get("/problems")
     async def problems() -> ProblemsDocument:
         """What a person should mend."""
-        found = [ProblemDocument(id=one.id, text=one.text, service=one.service) for one in replica.problems()]
+        found = [ProblemDocument.model_validate(one) for one in replica.problems()]
         return ProblemsDocument(shadow=settings.shadow, problems=found)
 
     @router.get("/dead-letters", dependencies=[Depends(tags)], responses=TAGGED)
@@ -215,6 +173,6 @@ def installation_router(
         limit: Annotated[int, Query(ge=1, le=MOST_LETTERS, description="so many at most")] = 50,
     ) -> LettersDocument:
         """Records that were rejected, with the reason."""
-        return LettersDocument.of(await replica.letters(before=before, limit=limit))
+        return LettersDocument.model_validate(await replica.letters(before=before, limit=limit))
 
     return router

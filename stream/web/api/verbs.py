@@ -18,7 +18,7 @@ from stream.replica.replica import Replica
 from stream.runtime.operating import Operating, Wish
 from stream.web.access import Operator
 from stream.web.api.answers import PREFIX, Document, Instant, Service, errors, no_service
-from stream.web.api.installation import PlatformDocument, platform_document
+from stream.web.api.installation import PlatformDocument
 from stream.web.api.services import ServiceDocument, service_document
 from stream.web.customer import make_link
 from stream.web.settings import WebSettings
@@ -204,7 +204,7 @@ class Verbs:
         found = next((one for one in self._replica.platforms() if one.name == name), None)
         if found is None:
             raise HTTPException(404, "there is no such platform; `/api/v1/platforms` names them")
-        return platform_document(found)
+        return PlatformDocument.model_validate(found)
 
     async def _switched(
         self, name: str, response: Response, wait_s: float, is_so: Callable[[PlatformDocument], bool]
