@@ -185,9 +185,13 @@ class Index:
              [_row(entry, ENFORCED) for entry in entries if self._is_kept(entry)]),
         )  # fmt: skip
 
-    async def note_population(self, at: int, population: Mapping[tuple[str, str], int]) -> None:
+    async def note_population(self, at: int, population: Mapping[tuple[str, str], int], *, since: int) -> None:
+        """Instead of whatever was noted from `since` on."""
         rows = [(at, plan, profile, services) for (plan, profile), services in population.items()]
-        await self._write(("INSERT OR REPLACE INTO population VALUES (?, ?, ?, ?)", rows))
+        await self._write(
+            ("DELETE FROM population WHERE at >= ?", [(since,)]),
+            ("INSERT INTO population VALUES (?, ?, ?, ?)", rows),
+        )
 
     async def forget(self, service: str, before: int, appended: int) -> None:
         """Keep nothing of its incarnations before that offset, also of what is read later.  Its name is not kept."""
@@ -235,13 +239,14 @@ class Index:
         last = rows[limit - 1] if len(rows) > limit else None
         return Letters([Letter(*row) for row in rows[:limit]], last and _next(last[1], last[5], last[6]))
 
-    async def population(self, since: int, until: int, every_ms: int) -> list[Population]:
-        """At most MOST_INSTANTS instants, evenly thinned out."""
-        step = every_ms * max(1, -(-(until - since) // (every_ms * MOST_INSTANTS)))
+    async def population(self, since: int, until: int) -> list[Population]:
+        """All that were noted; of more than MOST_INSTANTS one of each part of the time in which there are any."""
         rows = await self._ask(
-            "SELECT at, plan, profile, services FROM population WHERE at >= ? AND at < ? AND at % ? = 0"
-            " ORDER BY at, plan, profile",
-            (since, until, step),
+            "WITH noted AS (SELECT at FROM population WHERE at >= :since AND at < :until),"
+            " span AS (SELECT min(at) AS first, max(at) + 1 - min(at) AS length FROM noted)"
+            " SELECT at, plan, profile, services FROM population WHERE at IN"
+            " (SELECT min(at) FROM noted, span GROUP BY (at - first) * :most / length) ORDER BY at, plan, profile",
+            {"since": since, "until": until, "most": MOST_INSTANTS},
         )
         return [Population(*row) for row in rows]
 

@@ -144,12 +144,11 @@ class Replica:
                     await self._lag.look(state.partition, state.shown.current.next_offset, self._clock.now())
 
     async def _sample(self) -> None:
-        every = self._settings.sample_every_ms
-        at = self._clock.now() // every * every
-        if at == self._sampled_at or self.freshness().as_of is None:
+        at, every = self._clock.now(), self._settings.sample_every_ms
+        if at // every == self._sampled_at // every or self.freshness().as_of is None:
             return
         try:
-            await self._index.note_population(at, self.population())
+            await self._index.note_population(at, self.population(), since=at // every * every)
             self._sampled_at = at
         except Unavailable:
             return
@@ -312,7 +311,7 @@ class Replica:
     async def population_over_time(self, since: int, until: int) -> Sequence[Population]:
         """As it was noted while a replica was running; thinned out evenly over long times."""
         await self._history.open(self._clock.now())
-        return await self._index.population(since, until, self._settings.sample_every_ms)
+        return await self._index.population(since, until)
 
     async def letters(self, *, before: str | None = None, limit: int = 50) -> Letters:
         await self._history.open(self._clock.now())

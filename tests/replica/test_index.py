@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from stream.core.enforced import Enforcement, Intent, Receipt, Switch, Switches
 from stream.core.speed import Speed
 from stream.ports import CHANGES, DEAD_LETTERS, ENFORCEMENTS, Log, Message
 from stream.replica import history
+from stream.replica.index import Index
 from stream.replica.model import Entry
 from stream.replica.replica import Replica
 from stream.replica.settings import ReplicaSettings
@@ -232,21 +234,42 @@ async def test_on_the_embedded_log(tmp_path: Path) -> None:
 
 
 async def test_population_over_time(tmp_path: Path) -> None:
-    """It is noted at most once in five minutes, and survives a restart."""
-    clock = Fixed(NOW)
+    """It is noted once in each five minutes, at an instant at which there was a replica, also over restarts."""
+    began = NOW + 1234
+    clock = Fixed(began)
     log = MemoryLog(clock)
     tracker = Counting(log)
     tracker.count(beginning("vm1/1", "vm1/2"))
     await tracker.checkpoint()
-    for _ in range(3):
+    for _ in range(6):
         async with following(log, index=tmp_path / "i.db", clock=clock) as replica:
             await caught_up(replica)
             await caught_up(replica)
-        clock.at += 300_000
+        clock.at += 150_000
     async with following(log, index=tmp_path / "i.db", clock=clock) as replica:
         found = await replica.population_over_time(NOW - 300_000, clock.at - 1)
     assert [(it.plan, it.profile, it.services) for it in found] == [("s", "fast", 2), ("s", "slow", 0)] * 3
-    assert len({it.at for it in found}) == 3
+    instants = sorted({it.at for it in found})
+    assert len({at // 300_000 for at in instants}) == len(instants) == 3
+    assert began <= instants[0]
+
+
+@pytest.mark.parametrize(("noted", "shown"), [(1, 1), (7, 7), (600, 600), (5000, 600)])
+async def test_a_population_is_thinned_by_what_there_is(noted: int, shown: int) -> None:
+    """However long a time is asked for: all samples of a young index, and of an old one some from all over it."""
+    index = Index(None)
+    await index.open()
+    first = NOW + 1234
+    for number in range(noted):
+        at = first + number * 300_000
+        await index.note_population(at, {("s", "fast"): number}, since=at)
+    found = await index.population(0, NOW + 400 * 86_400_000)
+    assert len(found) == shown
+    assert found[0].at == first
+    gaps = [then.at - at.at for at, then in pairwise(found)]
+    assert max(gaps, default=0) <= -(-noted // shown) * 300_000
+    assert first + noted * 300_000 - found[-1].at <= -(-noted // shown) * 300_000
+    await index.close()
 
 
 async def test_forgotten(tmp_path: Path) -> None:
