@@ -62,11 +62,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def assignments(self) -> AsyncGenerator[frozenset[int], None]:
         """Join, say what is assigned each time that it changes, and leave when closed."""
+        self._consumer.subscribe([self._topic], listener=self)  # first: whoever starts knows the topic's partitions then
         starting = asyncio.create_task(self._consumer.start())
         try:
             async with answering(f"join the group {self._group}{self._as}", self._settings.request_s):
                 await asyncio.shield(starting)
-            self._consumer.subscribe([self._topic], listener=self)
             committed_at = asyncio.get_running_loop().time()
             told: frozenset[int] | None = None
             while True:

@@ -242,6 +242,8 @@ async def _topics(settings: KafkaSettings, broker: Broker) -> tuple[dict[str, To
     found = {}
     for each in described["resources"]:
         name, error = each["resource_name"], kafka.for_code(each["error_code"])
+        if error is kafka.UnknownTopicOrPartitionError:  # deleted since
+            continue
         if error is not kafka.NoError:
             raise translated(error(name), doing)
         partitions = there[name]["partitions"]

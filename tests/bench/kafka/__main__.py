@@ -49,7 +49,7 @@ async def main(arguments: Sequence[str]) -> None:
                     said = f"{result.case}: {result.ours:,.4g} {result.unit}{beside} {result.note}"
                     print(said, file=sys.stderr, flush=True)
                     results.append(result)
-    Console(width=None if sys.stdout.isatty() else 160).print(table(results))
+    Console(width=None if sys.stdout.isatty() else 220).print(table(results))
 
 
 _DESCRIPTION = (
