@@ -45,7 +45,7 @@ test-kafka: .venv/ready .kafka/ready ## The tests with a real Kafka, which is fe
 	@$(BIN)/python -m tests.web.install
 	@mkdir -p $(@D) && touch $@
 
-test-web: .venv/ready .web/ready ## The tests with a real browser and Prometheus; as root it installs both, with apt-get
+test-web: .venv/ready .web/ready ## The tests with a real browser, PHP and Prometheus; as root it installs them, with apt-get
 	@$(BIN)/pytest -n 2 --dist loadfile tests/web tests/observability
 
 check: .venv/ready ## What CI does: format, lint, types, all tests

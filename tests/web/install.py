@@ -1,4 +1,4 @@
-"""`python -m tests.web.install`: a browser and Prometheus, which `make test-web` needs, from Debian's packages."""
+"""`python -m tests.web.install`: what `make test-web` needs besides Python, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import os
 import shutil
 import subprocess
 
-PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus", "promtool": "prometheus"}
+PROGRAMS = {
+    "chromium": "chromium",
+    "openssl": "openssl",
+    "php": "php-cli",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+}
 """What must be installed, and the Debian package that has it."""
 
 
@@ -16,7 +22,7 @@ def main() -> None:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         names = " ".join(packages)
-        raise SystemExit(f"The web's tests use a real browser and Prometheus. Install them: apt-get install {names}")
+        raise SystemExit(f"The web's tests use a browser, PHP and Prometheus. Install them: apt-get install {names}")
     print(f"Installing {' and '.join(packages)} ...", flush=True)
     _run("update", "-qq")
     _run("install", "-y", "-qq", "--no-install-recommends", *packages)
