@@ -86,3 +86,4 @@ class Brake:
         self.open_until = max(self.open_until, until)
         self.holds = False
         self._slowed.clear()
+        self.waiting.clear()

@@ -86,6 +86,8 @@ class Errands:
         observer: EnforcementObserver,
     ) -> None:
         self._ledger, self._clock, self._random, self._observer = ledger, clock, rng, observer
+        self.braked = asyncio.Event()
+        """Set when one more service waits for a brake."""
 
     async def run(self, service: Service) -> None:
         """Until the platform shows what is due, nothing can be done about it, or the attempts are used up."""
@@ -126,6 +128,7 @@ class Errands:
         elif service.absent_since_s is None:
             service.absent_since_s = now_s
         if self._ledger.switches.of(service.site.name).released:
+            service.site.brake.waiting.discard(service.name)
             if service.state is None:
                 return NOTHING
             due = due._replace(speed=ORIGINAL)
@@ -183,8 +186,11 @@ class Errands:
     async def _may_slow(self, service: Service) -> bool:
         """Ask the brake; that it holds is remembered."""
         site = service.site
+        waited = service.name in site.brake.waiting
         if site.brake.admits(service.name, site.population, self._clock.now()):
             return True
+        if not waited:
+            self.braked.set()
         switch = self._ledger.switches.of(site.name)
         if not switch.braked:
             log.error("platform.braked", platform=site.name, service=service.name, cure=f"platform allow {site.name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -29,6 +29,8 @@ AT_ONCE = 500
 """How many services are looked at before others may run."""
 MOST_NAMED = 20
 """How many of the services in one trouble are named."""
+MORE_S = 10.0
+"""A service that waits for the brake is seldom the only one: so long later all of them are noted at once."""
 
 
 class Tenure:
@@ -78,6 +80,7 @@ class Tenure:
             async with self._group:
                 self._start(self._ledger.run(), "ledger")
                 self._start(self._tail(log_, first, end), "tail")
+                self._start(self._note_braked(), "braked")
                 for site in self._sites.values():
                     self._start(self._compare_regularly(site), f"compare-{site.name}")
                 await stop.wait()
@@ -127,20 +130,24 @@ class Tenure:
         match control.verb:
             case "allow":
                 site.brake.open(control.until or 0)
-                await self._ledger.set_switch(site.name, Switch(allowed_until=control.until or 0))
+                self._set_standing(site, self._standing.get(site.name, {}))
+                await self._set_switch(site, Switch(allowed_until=control.until or 0))
             case "release":
-                self._expect_returns(site)
-                switches = self._ledger.switches.with_switch(site.name, replace(switch, released=True))
-                await self._ledger.set_switches(replace(switches, standing=dict(self._standing)))
+                site.brake.waiting.clear()
+                self._set_standing(site, {**self._standing.get(site.name, {}), "unreturned": self._touched(site)})
+                await self._set_switch(site, replace(switch, released=True))
             case "original":
                 await self._obey_original(site, control)
         self._hurry[site.name].set()
 
-    def _expect_returns(self, site: Site) -> None:
-        """Until the platform is looked at, whatever we have touched counts as not yet returned."""
-        touched = [one.name for one in self._services.values() if one.site is site and one.state is not None]
-        unreturned = Standing(len(touched), tuple(touched[:MOST_NAMED]))
-        self._standing[site.name] = {**self._standing.get(site.name, {}), "unreturned": unreturned}
+    def _touched(self, site: Site) -> Standing:
+        """Until a released platform is looked at, whatever we have touched counts as not yet returned."""
+        return _standing([one.name for one in self._services.values() if one.site is site and one.state is not None])
+
+    async def _set_switch(self, site: Site, switch: Switch) -> None:
+        """Together with what waits for somebody."""
+        switches = self._ledger.switches.with_switch(site.name, switch)
+        await self._ledger.set_switches(replace(switches, standing=dict(self._standing)))
 
     async def _obey_original(self, site: Site, control: Control) -> None:
         service = self._service(control.service or "")
@@ -228,13 +235,27 @@ class Tenure:
                 self._send(service)
             elif self._is_over(service):
                 del self._services[service.name]
-        counts = {trouble: len(names) for trouble, names in troubled.items()}
-        self._observer.standing(site.name, self._partition, counts)
-        if counts:
+        if counts := self._set_standing(site, {trouble: _standing(names) for trouble, names in troubled.items()}):
             log.warning("platform.standing", platform=site.name, partition=self._partition, **counts)
-        self._standing[site.name] = {
-            trouble: Standing(len(names), tuple(names[:MOST_NAMED])) for trouble, names in troubled.items()
-        }
+
+    def _set_standing(self, site: Site, troubles: Mapping[str, Standing]) -> dict[str, int]:
+        """What waits for somebody there, and whom the brake holds now.  To be noted; returns how many they are."""
+        waiting = _standing(sorted(name for name in site.brake.waiting if name in self._services))
+        standing = {kind: each for kind, each in {**troubles, "braked": waiting}.items() if each.services}
+        counts = {kind: each.services for kind, each in standing.items()}
+        self._standing[site.name] = standing
+        self._observer.standing(site.name, self._partition, counts)
+        return counts
+
+    async def _note_braked(self) -> None:
+        """Soon after there are more of them, for ever."""
+        while True:
+            await self._errands.braked.wait()
+            await asyncio.sleep(MORE_S)
+            self._errands.braked.clear()
+            for site in self._sites.values():
+                self._set_standing(site, self._standing.get(site.name, {}))
+            await self._ledger.note(self._obeyed, self._standing)
 
     def _is_over(self, service: Service) -> bool:
         """Gone for so long, with nothing left to give back, that no old news of it can come."""
@@ -245,13 +266,15 @@ class Tenure:
 
 
 def _troubles(service: Service, verdict: Verdict, released: bool) -> Iterator[str]:
-    """Under which names it counts for `EnforcementObserver.standing`."""
+    """Under which names it counts for `EnforcementObserver.standing`, besides `braked`."""
     if verdict.finding is not None:
         yield verdict.finding
-    if service.name in service.site.brake.waiting:
-        yield "braked"
     if released and verdict.act == "intend":
         yield "unreturned"
+
+
+def _standing(names: Sequence[str]) -> Standing:
+    return Standing(len(names), tuple(names[:MOST_NAMED]))
 
 
 def _gravest(errors: BaseExceptionGroup[BaseException]) -> BaseException:

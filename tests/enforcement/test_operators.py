@@ -66,6 +66,51 @@ def test_the_brake_holds_up_slowing_until_it_is_allowed() -> None:
     live(scenario)
 
 
+def test_whom_the_brake_holds_is_noted() -> None:
+    """Soon, a few by name, with few records; no longer than until it is allowed, or released."""
+
+    async def braked(world: World) -> tuple[int, int]:
+        """How many, and how many of them by name."""
+        _, switches = read(await world.log.snapshot(ENFORCEMENTS, 0))
+        noted = switches.standing.get("vm1", {}).get("braked")
+        return (noted.services, len(set(noted.some))) if noted else (0, 0)
+
+    async def scenario(world: World) -> None:
+        async def holds(services: int, named: int) -> None:
+            async def noted() -> bool:
+                return await braked(world) == (services, named)
+
+            await world.until(noted)
+
+        world.brake = BrakeRule()
+        for number in range(80):
+            await world.registered(f"vm1/{number}", mbit(1000))
+        world.start()
+        await world.quiet(310)
+        for number in range(40):
+            await world.decided(f"vm1/{number}", mbit(10))
+        await holds(32, 20)
+        await world.quiet(700)
+        before = world.log.writes
+        await world.quiet(3600)
+        assert world.log.writes == before
+        assert world.observed.standings[0] == {"braked": 32}
+        now = world.clock.now()
+        await controls.allow(world.log, "vm1", at=now, until=now + 60_000, by="anna")
+        await holds(0, 0)
+        await world.until(lambda: slowed(world) == 40, within_s=30)
+        await world.quiet(700)
+        for number in range(40, 60):
+            await world.decided(f"vm1/{number}", mbit(10))
+        await holds(12, 12)
+        await controls.release(world.log, "vm1", at=world.clock.now(), by="anna")
+        await holds(0, 0)
+        await world.quiet(700)
+        assert await braked(world) == (0, 0)
+
+    live(scenario)
+
+
 def test_giving_speed_back_never_waits_for_the_brake() -> None:
     """Nor does slowing hold it up."""
 
