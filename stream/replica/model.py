@@ -62,8 +62,8 @@ class Query:
     platform: str | None = None
     plan: str | None = None
     profile: str | None = None
-    slowed: bool = False
-    """Only those that are due less than the speed of their plans' first profiles."""
+    slowed: bool | None = None
+    """Whether they are due less than the speed of their plans' first profiles."""
     sort: Sort = "service"
     descending: bool = False
     offset: int = 0

@@ -89,8 +89,9 @@ def _filters(columns: Columns, query: Query) -> NDArray[np.bool_] | None:
             for shape in columns.words.shapes.things
         ]
         chosen = np.array([*fits, False], np.bool_)[columns.shape]  # the last one is for -1: no service
-    if query.slowed:
-        chosen = columns.slowed if chosen is None else chosen & columns.slowed
+    if query.slowed is not None:
+        fit = columns.slowed == query.slowed
+        chosen = fit if chosen is None else chosen & fit
     return chosen
 
 

@@ -46,7 +46,7 @@ queries = st.builds(
     platform=st.sampled_from([None, None, "vm1", "r", "nobody"]),
     plan=st.sampled_from([None, None, "s", "wide", "nothing"]),
     profile=st.sampled_from([None, None, "fast", "slow"]),
-    slowed=st.booleans(),
+    slowed=st.sampled_from([None, None, True, False]),
     sort=st.sampled_from(["service", "usage", "changed", "counted_to", "speed"]),
     descending=st.booleans(),
     offset=st.integers(0, 5),
@@ -86,7 +86,7 @@ def fits(view: ServiceView, query: Query) -> bool:
             (query.plan, query.profile) == (None, None)
             or any(query.plan in (None, it.plan) and query.profile in (None, it.profile) for it in view.plans)
         )
-        and (not query.slowed or view.speed.least(first) != first)
+        and query.slowed in (None, view.speed.least(first) != first)
     )
 
 

@@ -84,6 +84,7 @@ async def test_services(tmp_path: Path) -> None:
             ({"text": "8", "exact": "true"}, ["vm1/2"]),
             ({"text": "192.0.2.1"}, ["vm1/1"]),
             ({"slowed": "true"}, ["vm1/1"]),
+            ({"slowed": "false"}, ["vm1/2", "vm1/3"]),
             ({"plan": "vpn", "profile": "full"}, ["vm1/2", "vm1/3"]),
             ({"platform": "vm2"}, []),
             ({"sort": "usage", "descending": "true", "limit": 1}, None),

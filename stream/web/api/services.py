@@ -288,7 +288,9 @@ class Wanted(Document):
     platform: str | None = Field(None, max_length=MAX_NAME_CHARACTERS, description="of this platform")
     plan: str | None = Field(None, max_length=MAX_NAME_CHARACTERS, description="with this plan")
     profile: str | None = Field(None, max_length=MAX_NAME_CHARACTERS, description="in this profile")
-    slowed: bool = Field(False, description="slower than in the first profiles of their plans")
+    slowed: bool | None = Field(
+        None, description="whether they are slower than in the first profiles of their plans; without it: both"
+    )
     sort: model.Sort = Field("service", description="by id, share of the quota used, last change, counted end or speed")
     descending: bool = Field(False, description="the last ones first")
     offset: int = Field(0, ge=0, le=MOST_OFFSET, description="so many are passed over")

@@ -33,7 +33,7 @@ def query_of(parameters: Mapping[str, str]) -> Query:
         platform=parameters.get("platform") or None,
         plan=parameters.get("plan") or None,
         profile=parameters.get("profile") or None,
-        slowed=parameters.get("slowed") == "1",
+        slowed=True if parameters.get("slowed") == "1" else None,
         sort=cast("Sort", sort) if sort in get_args(Sort) else "service",
         descending=parameters.get("descending") == "1",
         offset=(max(1, number) - 1) * PER_PAGE,
