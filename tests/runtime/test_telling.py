@@ -25,6 +25,7 @@ def test_each_outcome_is_a_line() -> None:
         ("quota.decided", "vm1/101", "vpn", "2025-12-01T00:01:00+00:00"),
         ("quota.warning", "vm1/101", "vpn", "2025-12-01T00:01:00+00:00"),
     ]
+    assert (lines[0]["speed_in"], lines[0]["speed_out"]) == (10, 10)
     assert (lines[0]["from"], lines[0]["to"], lines[0]["reason"], lines[0]["revision"]) == (
         "full",
         "slow",
