@@ -62,7 +62,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def assignments(self) -> AsyncGenerator[frozenset[int], None]:
         """Join, say what is assigned each time that it changes, and leave when closed."""
-        self._consumer.subscribe([self._topic], listener=self)  # first: whoever starts knows the topic's partitions then
+        self._consumer.subscribe([self._topic], listener=self)  # first: so the start learns its partitions
         starting = asyncio.create_task(self._consumer.start())
         try:
             async with answering(f"join the group {self._group}{self._as}", self._settings.request_s):
