@@ -147,10 +147,10 @@ def _plans(known: Known, settings: ReplicaSettings) -> Iterator[Problem]:
 def _braked(known: Known) -> Iterator[Problem]:
     for name, switch in sorted(merged(known.switches).items()):
         if switch.braked and not switch.released:
-            yield Problem(
-                f"brake/{name}",
-                f"{name}: too many would be slowed at once; look at them, then `quota-stream platform allow {name}`",
-            )
+            held = waiting(known.switches, name, "braked")
+            wait = f", {held.services} wait: {', '.join(held.some[:MOST_SHOWN])}" if held.services else ""
+            text = f"too many would be slowed at once{wait}; look at them, then `quota-stream platform allow {name}`"
+            yield Problem(f"brake/{name}", f"{name}: {text}")
 
 
 def _standing(known: Known) -> Iterator[Problem]:

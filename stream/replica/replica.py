@@ -49,8 +49,8 @@ PROBE_S = 2.0
 SWEEP_S = 3600.0
 MOST_DECODED = 64
 """Pages that are kept decoded: about 100 kB each."""
-KINDS = ("suspect", "left", "yielded", "unreturned")
-"""Of troubles of a platform's services."""
+KINDS = ("braked", "suspect", "left", "yielded", "unreturned")
+"""What waits for somebody, in the order in which it is shown."""
 
 
 class Replica:

@@ -139,11 +139,13 @@ def test_a_platform_in_trouble() -> None:
     noted("vm1/3", intent=Intent(2, SLOW, FAST, now - 60_000))
     noted("vm9/1", intent=asked)
     standing = {"vm1": {"suspect": Standing(2, ("vm1/5", "vm1/6")), "drifted": Standing(1, ("vm1/7",))}}
+    standing["vm1"]["braked"] = Standing(31, ("vm1/8", "vm1/9"))
     switches = Switches(platforms={"vm1": Switch(braked=True)}, standing=standing)
     append(ENFORCEMENTS, 0, [Message(b"@enforcer", json.dumps(switches.to_json()).encode())])
     assert problems() == [
         f"vm1: there is a service that is counted to {instant_text(T0 + MINUTE)} only; see the log of `run`",
-        "vm1: too many would be slowed at once; look at them, then `quota-stream platform allow vm1`",
+        "vm1: too many would be slowed at once, 31 wait: vm1/8, vm1/9; look at them, then "
+        "`quota-stream platform allow vm1`",
         "vm1: 2 services have a slow speed that we did not set, and are left alone; settle them with `adopt` in the "
         "configuration or `quota-stream platform originals import`: vm1/5, vm1/6",
         f"vm1/1: asked for 10 Mbit/s at {instant_text(asked.at)}, not shown (failed)",

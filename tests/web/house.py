@@ -29,6 +29,7 @@ KEY = b"k" * 64
 class House:
     app: FastAPI
     clock: Fixed
+    log: MemoryLog
     replica: Replica
     settings: WebSettings
     access: Access
@@ -70,7 +71,7 @@ async def house(folder: Path, records: Sequence[Any], **settings: Any) -> AsyncI
     async with following(log, clock=clock) as replica:
         operating = Operating(log, clock=clock, max_ahead_ms=3_600_000)
         app = web_app(replica, operating, access, web, clock=clock, metrics=Metrics(clock).web)
-        yield House(app, clock, replica, web, access, tokens, anna, ben)
+        yield House(app, clock, log, replica, web, access, tokens, anna, ben)
 
 
 def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:
