@@ -85,13 +85,17 @@ class Installation:
 
 @asynccontextmanager
 async def installation(
-    folder: Path, services: Sequence[str] = ("vm1/1", "vm1/2"), labels: Mapping[str, Mapping[str, str]] | None = None
+    folder: Path,
+    services: Sequence[str] = ("vm1/1", "vm1/2"),
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    config_text: str = CONFIG,
 ) -> AsyncIterator[Installation]:
     """Each of the services is registered with the plan vpn and known to the platform; `labels` by service's id."""
     for name in ("vm1.token", "link.key"):
         (folder / name).write_text("k" * 64)
         (folder / name).chmod(0o600)
-    (folder / "q.yaml").write_text(CONFIG)
+    (folder / "q.yaml").write_text(config_text)
     config = load(folder / "q.yaml")
     assert config.web is not None
     web = config.web.model_copy(update={"listen": Address("127.0.0.1", 0)})
