@@ -9,6 +9,7 @@ a service.  One thread uses it, so that the event loop never waits for a disk.
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,11 @@ ENFORCED = 1 << 62
 MOST_LIMIT = 1000
 MOST_INSTANTS = 600
 """Of a population over time; more of them are thinned out."""
+MOST = (1 << 63) - 1
+ENTRIES_PLACE = "^[0-9]{1,19}-[0-9]{1,19}-.+$"
+"""What `next` of entries looks like ..."""
+LETTERS_PLACE = "^[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}$"
+"""... and of dead letters."""
 ENTRY = "id, kind, service, at, incarnation, revision, document, appended, place"
 
 
@@ -218,7 +224,7 @@ class Index:
 
     async def entries(self, service: str | None, before: str | None, since: int | None, limit: int) -> Entries:
         limit = min(max(1, limit), MOST_LIMIT)
-        appended, place, identity = _cursor(before, 3)
+        appended, place, identity = _cursor(before, ENTRIES_PLACE)
         rows = await self._ask(
             f"SELECT {ENTRY} FROM entries WHERE (appended, place, id) < (?, ?, ?) AND appended >= ?"
             f" {'' if service is None else 'AND service = ?'} ORDER BY appended DESC, place DESC, id DESC LIMIT ?",
@@ -230,11 +236,11 @@ class Index:
 
     async def letters(self, before: str | None, limit: int) -> Letters:
         limit = min(max(1, limit), MOST_LIMIT)
-        at, partition, offset = _cursor(before, 3)
+        at, partition, offset = _cursor(before, LETTERS_PLACE)
         rows = await self._ask(
             "SELECT id, at, reason, cure, value, partition, offset FROM letters"
             " WHERE (at, partition, offset) < (?, ?, ?) ORDER BY at DESC, partition DESC, offset DESC LIMIT ?",
-            (at, partition, int(offset) if offset.isdigit() else 1 << 62, limit + 1),
+            (at, partition, min(int(offset), MOST), limit + 1),
         )
         last = rows[limit - 1] if len(rows) > limit else None
         return Letters([Letter(*row) for row in rows[:limit]], last and _next(last[1], last[5], last[6]))
@@ -278,13 +284,12 @@ def _next(*place: object) -> str:
     return "-".join(str(each) for each in place)
 
 
-def _cursor(before: str | None, count: int) -> tuple[int, int, str]:
-    """What `_next` has written; the end of the list for what is none."""
-    parts = (before or "").split("-", count - 1)
-    if len(parts) != count or not all(part.isdecimal() and len(part) < 20 for part in parts[:2]):
-        return 1 << 62, 1 << 62, ""
-    first, second = (min(int(part), (1 << 63) - 1) for part in parts[:2])
-    return first, second, parts[2]
+def _cursor(before: str | None, form: str) -> tuple[int, int, str]:
+    """What `_next` has written; the beginning of the list for what is none."""
+    if before is None or not re.fullmatch(form, before):
+        return MOST, MOST, str(MOST)
+    first, second, third = before.split("-", 2)
+    return min(int(first), MOST), min(int(second), MOST), third
 
 
 def _digest(service: str) -> bytes:

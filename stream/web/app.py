@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +24,7 @@ from stream.runtime.operating import Operating
 from stream.web.access import Access, access_router
 from stream.web.api import api_routers
 from stream.web.api.answers import PREFIX, Error, Fresh, error_answer
+from stream.web.api.misunderstood import sentences
 from stream.web.customer import customer_router
 from stream.web.headers import Headers
 from stream.web.limits import Limits
@@ -124,22 +124,7 @@ OUR_WORDS = {
 
 async def _misunderstood(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return _answer(request, 422, "; ".join(_sentence(one) for one in _first_of_each(error.errors())))
-
-
-def _first_of_each(found: Sequence[Any]) -> list[Any]:
-    """One error for each place, and not too many."""
-    return list({tuple(one["loc"]): one for one in reversed(found)}.values())[::-1][:10]
-
-
-def _sentence(found: Any) -> str:
-    """What is wrong at a place; it does not repeat what was sent."""
-    where = ".".join(str(part) for part in found["loc"])
-    if found["loc"][-1:] == ("by",) and found["type"] == "extra_forbidden":
-        return f"{where}: who does it is the name of the token, and cannot be sent; leave it out"
-    if found["type"] == "extra_forbidden":
-        return f"{where}: there is no such field; leave it out"
-    return f"{where}: {found['msg']}"
+    return _answer(request, 422, sentences(error.errors()))
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:

@@ -14,10 +14,13 @@ from starlette.responses import Response, StreamingResponse
 
 from stream.core.enforced import speed_from_json
 from stream.replica import model
+from stream.replica.index import ENTRIES_PLACE
 from stream.replica.replica import Replica
 from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Service, Tags, errors
 
 MOST_ENTRIES = 1000
+MOST_PLACE = 500
+"""Characters of `before`: the id of an entry has a service's and a plan's name in it."""
 CSV_PAGE = 500
 
 COLUMNS = (
@@ -29,7 +32,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A cell that begins so is taken for a formula by spreadsheets."""
 
 Before = Annotated[
-    str | None, Query(max_length=300, description="`next` of the page before; what it does not know is the beginning")
+    str | None, Query(max_length=MOST_PLACE, pattern=ENTRIES_PLACE, description="`next` of the page before")
 ]
 Limit = Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="so many at most")]
 Since = Annotated[Instant | None, Query(description="only what became known at this instant or later; ms since 1970")]

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, params
 from pydantic import Field
 
+from stream.replica.index import LETTERS_PLACE
 from stream.replica.model import Population
 from stream.replica.replica import Replica
 from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Tags
-from stream.web.api.history import Before
 from stream.web.settings import WebSettings
 
 MOST_LETTERS = 1000
@@ -169,7 +169,7 @@ def installation_router(
 
     @router.get("/dead-letters", dependencies=[Depends(tags)], responses=TAGGED)
     async def dead_letters(
-        before: Before = None,
+        before: Annotated[str | None, Query(pattern=LETTERS_PLACE, description="`next` of the page before")] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_LETTERS, description="so many at most")] = 50,
     ) -> LettersDocument:
         """Records that were rejected, with the reason."""

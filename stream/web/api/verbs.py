@@ -19,6 +19,7 @@ from stream.runtime.operating import Operating, Wish
 from stream.web.access import Operator
 from stream.web.api.answers import PREFIX, Document, Instant, Service, errors, no_service
 from stream.web.api.installation import PlatformDocument
+from stream.web.api.misunderstood import WHOLE
 from stream.web.api.services import ServiceDocument, service_document
 from stream.web.customer import make_link
 from stream.web.settings import WebSettings
@@ -37,7 +38,7 @@ Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACT
 def _whole(value: object) -> object:
     """JSON knows 5.0 as a whole number; pydantic by itself would take "5" and true for one, or else refuse 5.0."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError("should be a whole number, without quotes")
+        raise ValueError(WHOLE)
     return value
 
 
