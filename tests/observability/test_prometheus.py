@@ -1,4 +1,5 @@
-"""A real Prometheus that scrapes a real `run`: every metric, rule and query of the dashboard on real data."""
+"""A real Prometheus that scrapes a real `run` with pages and a receiver of notices: every metric, rule and query of the
+dashboard on real data."""
 
 from __future__ import annotations
 
@@ -36,6 +37,13 @@ RARE = {
     'sum by (platform) (rate(quota_stream_collector_reads_total{outcome="failed"}[10s]))',
 }
 """Queries for what did not happen in this run: there is no series until it happens for the first time."""
+SHOWN_AND_TOLD = """\
+web: {listen: "WEB"}
+notify:
+  command: [grep, --quiet, --invert-match, '"subject":"vm1/998"']
+"""
+"""The receiver takes everything, but for what is about one service."""
+REGISTERED = '{"type":"registration","service":"vm1/%d","plans":["vpn"]}\n'
 
 
 def free_port() -> int:
@@ -102,20 +110,40 @@ async def test_a_real_run_seen_by_a_real_prometheus(tmp_path: Path) -> None:
     zone = zone_after_midnight()
     world = ("--timezone", zone, "--vms", "3", "--step", "1", "--history", "1", "--speed", "2")
     quick = ("--knob", "task_ms=1000", "--knob", "task_absent_ms=0")
-    target = f"127.0.0.1:{free_port()}"
+    target, web = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     async with telling(tmp_path, "simulator", "--json", *world, *quick) as simulator:
         address = await simulator.object()
         (tmp_path / "vm1.token").touch(mode=0o600)
         (tmp_path / "vm1.token").write_text(address["token"])
         configuration = CONFIGURATION.replace("URL", address["url"]).replace("ZONE", zone)
-        (tmp_path / "quota-stream.yaml").write_text(configuration.replace("listen: off", f"listen: {target}"))
+        configuration = configuration.replace("listen: off", f"listen: {target}") + SHOWN_AND_TOLD.replace("WEB", web)
+        (tmp_path / "quota-stream.yaml").write_text(configuration)
+        token = (await called(tmp_path, "token", "create", "anna")).strip()
         async with running(tmp_path, "run") as run, prometheus(tmp_path, target) as client:
+            await run.line("event=notices.begin")
+            await called(tmp_path, "publish", stdin=REGISTERED % 997 + REGISTERED % 998)
             await run.line("event=enforcement.applied")
             await called(tmp_path, "publish", stdin='{"service":"vm1/999","start":1,"end":2,"in":1,"out":1}\n')
-            await until_some(client, 'rate(quota_stream_enforcements_total{result="applied"}[10s])')
-            await until_some(client, "increase(quota_stream_dead_letters_total[1h])")
-            await look_at_everything(client, target)
+            async with looked_at(f"http://{web}", token):
+                await until_some(client, 'rate(quota_stream_enforcements_total{result="applied"}[10s])')
+                await until_some(client, "increase(quota_stream_dead_letters_total[1h])")
+                for result in ("delivered", "refused"):
+                    await until_some(client, f'rate(quota_stream_notices_total{{result="{result}"}}[10s])')
+                await until_some(client, 'rate(quota_stream_web_requests_total{status="401"}[10s])')
+                await look_at_everything(client, target)
             assert await run.stop() == 0
+
+
+@asynccontextmanager
+async def looked_at(url: str, token: str) -> AsyncIterator[None]:
+    """A live page, after a page and a log-in that was refused."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE_S) as person:
+        assert (await person.get("/")).status_code == 200
+        assert (await person.post("/login", data={"token": "qs_wrong"})).status_code == 401
+        async with person.stream("GET", "/api/v1/events") as live:
+            assert live.status_code == 200
+            yield
 
 
 async def look_at_everything(client: httpx.AsyncClient, target: str) -> None:
