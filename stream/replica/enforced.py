@@ -11,6 +11,7 @@ from stream.replica.entries import enforcement_entries
 from stream.replica.history import AT_ONCE, History
 from stream.replica.model import Entry, News
 from stream.runtime.ledger import read
+from stream.wire.fields import is_service
 
 
 class EnforcementReader:
@@ -64,8 +65,11 @@ class EnforcementReader:
             some = set(services[first : first + AT_ONCE])
             own = [entry for entry in entries if entry.service in some]
             await self._history.index.note_enforcements(some, own)
-        if latest:
-            self._tell(News("entry", frozenset(services)))
+        named = frozenset(filter(is_service, services))
+        if named:
+            self._tell(News("entry", named))
+        if len(named) < len(services):  # brake and release, or something that cannot be read: it may concern anybody
+            self._tell(News("entry"))
 
     def _note(self, key: bytes, value: bytes | None) -> Iterator[Entry]:
         """The record of a service (None: it has none any more), or of the switches.  Raises Corrupt."""

@@ -13,7 +13,7 @@ from stream.adapters.memory import MemoryLog
 from stream.core.errors import Unavailable
 from stream.core.plan import Plan
 from stream.core.view import ServiceView
-from stream.ports import DEAD_LETTERS, DELTAS, STATE, Fetch, Message
+from stream.ports import DEAD_LETTERS, DELTAS, ENFORCEMENTS, STATE, Fetch, Message
 from stream.replica import PlatformSettings, Replica, ReplicaSettings
 from stream.replica.model import News, Query
 from stream.replica.problems import LAG_MS, Known, notes_of, problems_of
@@ -228,6 +228,22 @@ async def test_news_of_many_and_slow_listeners() -> None:
             await tracker.checkpoint()
             await caught_up(replica)
         assert {*await hear(slow, 3)} == {News("state"), News("entry"), News("letter")}
+
+
+async def test_only_services_are_named() -> None:
+    """What the enforcers keep besides is told of nobody, and whoever shows anything looks again."""
+    log = MemoryLog(Fixed())
+    async with following(log) as replica:
+        for keys, told in (
+            ((b"vm1/1", b"vm1/2"), [News("entry", frozenset({"vm1/1", "vm1/2"}))]),
+            ((b"@enforcer",), [News("entry")]),
+            ((b"vm1/1", b"@enforcer", b"\xff", b"vm1"), [News("entry", frozenset({"vm1/1"})), News("entry")]),
+        ):
+            async with aclosing(replica.news()) as news:
+                hearing = asyncio.ensure_future(hear(news, len(told)))
+                await asyncio.sleep(0)
+                await log.append(ENFORCEMENTS, 0, [Message(key, b"{}") for key in keys])
+                assert await hearing == told
 
 
 # ---------------------------------------------------------------- judgements

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
 
 from stream.adapters.clock import SystemClock
+from stream.adapters.memory import MemoryLog
 from stream.metrics import Metrics
+from stream.ports import ENFORCEMENTS, Message
 from stream.replica.model import News
-from stream.web.api.events import Events, with_heartbeats
+from stream.web.api.events import Events, encoded, with_heartbeats
 from stream.web.serving import serving
+from tests.replica.stage import Fixed, following
 from tests.web.house import house
 from tests.web.installation import DEADLINE_S
 
@@ -44,6 +47,35 @@ async def test_no_more_than_there_may_be(tmp_path: Path) -> None:
                 async with client.stream("GET", "/events") as third:
                     if third.status_code == 200:
                         break
+
+
+async def test_each_is_written_once(tmp_path: Path) -> None:
+    """Everybody who listens is told the same, and it was made up once."""
+    log = MemoryLog(Fixed())
+    async with house(tmp_path, []) as made, following(log) as replica, asyncio.timeout(DEADLINE_S):
+        app = FastAPI()
+        app.state.access = made.access
+        app.add_api_route("/events", Events(replica, made.access, Metrics(SystemClock()).web).events)
+        async with (
+            serving(app, "127.0.0.1", 0) as url,
+            httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {made.ben}"}) as client,
+            AsyncExitStack() as open_,
+        ):
+            told = []
+            for _ in range(5):
+                answer = await open_.enter_async_context(client.stream("GET", "/events"))
+                told.append(answer.aiter_lines())
+                await until_line(told[-1], "event: hello")
+            before = encoded.cache_info().misses
+            await log.append(ENFORCEMENTS, 0, [Message(b"vm1/1", b"{}")])
+            lines = [await until_line(one, 'data: {"services":["vm1/1"]') for one in told]
+            assert len(set(lines)) == 1
+            assert encoded.cache_info().misses - before == 1
+
+
+async def until_line(lines: AsyncIterator[str], beginning: str) -> str:
+    """The next line that begins so."""
+    return await anext(line async for line in lines if line.startswith(beginning))
 
 
 async def test_signs_of_life() -> None:

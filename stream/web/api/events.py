@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Annotated, Any
 
 import orjson
@@ -26,6 +27,8 @@ SEND_S = 30.0
 """Whoever does not take an event for so long is let go."""
 AGAIN_MS = 3000
 """When a browser asks again after a connection ended."""
+MOST_ENCODED = 64
+ALIVE = ServerSentEvent(comment="alive").encode()
 
 
 class Events:
@@ -55,27 +58,30 @@ class Events:
         told = self._told(lambda: self._access.principal(request) is not None, service)
         return EventSourceResponse(told, ping=24 * 3600, send_timeout=SEND_S, headers={"X-Accel-Buffering": "no"})
 
-    async def _told(self, may_go_on: Callable[[], bool], service: str | None) -> AsyncGenerator[ServerSentEvent, None]:
+    async def _told(self, may_go_on: Callable[[], bool], service: str | None) -> AsyncGenerator[bytes, None]:
         self._clients += 1
         try:
             with self._metrics.live():
                 async with aclosing(with_heartbeats(self._replica.news(), HEARTBEAT_S)) as news:
                     await anext(news)
-                    yield self._event("hello", None)
+                    yield encoded("hello", None, self._replica.version)
                     async for one in news:
                         if not may_go_on():  # a token that was revoked ends what it began
                             return
                         if one is None:
-                            yield ServerSentEvent(comment="alive")
+                            yield ALIVE
                         elif service is None or one.services is None or service in one.services:
-                            yield self._event(one.kind, one.services)
+                            yield encoded(one.kind, one.services, self._replica.version)
         finally:
             self._clients -= 1
 
-    def _event(self, kind: str, services: frozenset[str] | None) -> ServerSentEvent:
-        named = sorted(services) if services is not None and len(services) <= MOST_NAMED else None
-        data = orjson.dumps({"services": named, "version": self._replica.version}).decode()
-        return ServerSentEvent(data, event=kind, retry=AGAIN_MS)
+
+@lru_cache(MOST_ENCODED)
+def encoded(kind: str, services: frozenset[str] | None, version: int) -> bytes:
+    """An event, written once for all who listen."""
+    named = sorted(services) if services is not None and len(services) <= MOST_NAMED else None
+    data = orjson.dumps({"services": named, "version": version}).decode()
+    return ServerSentEvent(data, event=kind, retry=AGAIN_MS).encode()
 
 
 async def with_heartbeats(news: AsyncIterator[News], every_s: float) -> AsyncGenerator[News | None, None]:
