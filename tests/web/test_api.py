@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest_asyncio
 
 from stream.adapters.clock import SystemClock
 from stream.core.speed import Speed
-from stream.ports import DEAD_LETTERS, DELTAS, Message
+from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, Message
+from stream.runtime.records import records_of
 from tests.web.hostile import HOSTILE, as_ids, as_labels
 from tests.web.installation import DEADLINE_S, HOUR_MS, Installation, data_of, installation, until
 
@@ -348,6 +350,31 @@ async def test_platforms_are_released_and_allowed(tmp_path: Path) -> None:
         await until(lambda: made.platform.limits["vm1/1"] == Speed(10_000_000, 10_000_000))
         for path in ("/platforms/vm2/allow", "/platforms/vm2/release"):
             await done(client, 404, path)
+
+
+async def test_a_service_is_forgotten(tmp_path: Path) -> None:
+    """Nothing is shown of it any more, registered or not, and its speed is given back; who did it is in the log."""
+    async with installation(tmp_path) as made, made.client(made.anna) as client:
+        await slowed(made)
+        for _ in range(2):  # it is gone then, and forgotten all the same
+            assert await done(client, path="/forget/vm1/1", why="by mail") == {"counted": True}
+            assert (await client.get("/services/vm1/1")).status_code == 404
+        assert await done(client, path="/forget/meter%2F7") == {"counted": True}
+        await told_when(client, "/history/vm1/1", lambda it: not it["entries"])
+        await until(lambda: made.platform.limits["vm1/1"] == Speed(10**9, 10**9))
+        assert [row["service"] for row in (await told(client, "/services"))["services"]] == ["vm1/2"]
+        controls = [
+            (control["service"], control["by"], control["why"])
+            for partition in range(made.log.partitions)
+            async for record in records_of(made.log, CHANGES, partition)
+            if (control := json.loads(record.value or b"{}")).get("verb") == "forget"
+        ]
+        assert sorted(controls) == [("meter/7", "anna", ""), ("vm1/1", "anna", "by mail"), ("vm1/1", "anna", "by mail")]
+        for path in ("/forget/vm1", "/forget/@x/1", "/forget//1", "/forget/vm1/%00"):
+            assert "'service' in the path is no id of a service: " in (await done(client, 422, path))["detail"]
+        for wrong in ({"why": 5}, {"by": "ben"}, {"why": "x" * 1001}):
+            await done(client, 422, "/forget/vm1/2", **wrong)
+        assert (await client.get("/services/vm1/2")).status_code == 200
 
 
 @in_one

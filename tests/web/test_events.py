@@ -119,9 +119,9 @@ async def test_each_field_is_explained(tmp_path: Path) -> None:
 async def test_nobody_counts_it(tmp_path: Path) -> None:
     """Without a tracker a wish is in the log, and the answer says that it is not counted."""
     records = [{"type": "registration", "service": "vm1/1", "plans": []}]
-    async with house(tmp_path, records) as made, made.client(made.anna) as client:
-        answer = await client.post(
-            "/api/v1/adjustments?wait_s=0", json={"kind": "reset", "service": "vm1/1", "id": "x"}
-        )
+    async with house(tmp_path, records) as made, made.client(made.anna) as anna:
+        answer = await anna.post("/api/v1/adjustments?wait_s=0", json={"kind": "reset", "service": "vm1/1", "id": "x"})
         assert (answer.status_code, answer.json()["id"], answer.json()["counted"]) == (202, "x", False)
         assert answer.json()["service"]["service"] == "vm1/1"
+        answer = await anna.post("/api/v1/forget/vm1/9?wait_s=0", json={})
+        assert (answer.status_code, answer.json()) == (202, {"counted": False})

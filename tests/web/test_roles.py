@@ -33,6 +33,7 @@ OPERATE: Final = {
     ("POST", f"{API}/platforms/{{name}}/allow"),
     ("POST", f"{API}/platforms/{{name}}/release"),
     ("POST", f"{API}/link/{{service:path}}"),
+    ("POST", f"{API}/forget/{{service:path}}"),
     ("POST", "/services/{service:path}"),
     ("POST", "/platforms"),
 }

@@ -34,6 +34,7 @@ WRONG: Final[Mapping[str, str]] = {
 """By pydantic's types of errors; in braces what it says besides."""
 OF_ONE_FIELD: Final[Mapping[tuple[str, str], str]] = {
     ("by", "extra_forbidden"): "cannot be sent: who does it is the name of the token; leave it out",
+    ("service", "string_pattern_mismatch"): "is no id of a service: write `<platform>/<id>`, as in `vm1/101`",
     ("before", "string_pattern_mismatch"): "is no place in this list: give `next` of the page before as it is",
 }
 UNKNOWN: Final = "is not as it must be: `/api/v1/openapi.json` describes it"

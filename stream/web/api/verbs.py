@@ -31,6 +31,7 @@ MOST_DAYS = 3660
 DAY_MS = DURATION.units["d"]
 HOUR_MS = DURATION.units["h"]
 PRINTABLE = rf"^[^{CONTROL}]+$"
+SERVICE = rf"^[^@/{CONTROL}][^/{CONTROL}]*/[^{CONTROL}]+$"
 
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=PRINTABLE)]
 
@@ -129,6 +130,14 @@ class SwitchedDocument(Document):
     platform: PlatformDocument = Field(description="as it is shown now")
 
 
+class Forgotten(Sent):
+    why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="kept with it; name nobody")
+
+
+class ForgottenDocument(Document):
+    counted: bool = Field(description="false: it is in the log, and will be counted when a tracker runs")
+
+
 class Linked(Sent):
     days: Whole = Field(30, ge=1, le=MOST_DAYS, description="the link is valid for so long")
 
@@ -215,6 +224,25 @@ class Verbs:
             response.status_code = 202
         return SwitchedDocument(counted=counted, platform=self._known(name))
 
+    async def forget(
+        self,
+        service: ServiceName,
+        who: Operator,
+        response: Response,
+        wanted: Forgotten,
+        wait_s: WaitS = COUNTED_WITHIN_S,
+    ) -> ForgottenDocument:
+        """Remove a service, registered or not, from state, history and pages; its speed is given back.
+
+        If its platform still lists it and a rule still matches it, the collector registers it again, as a new one.
+        """
+        outcome = await self._operating.forget(service, by=who.name, why=wanted.why, wait_s=wait_s or None)
+        if outcome.counted:
+            await until(self._replica, lambda: self._replica.shows(outcome.partition, outcome.offset))
+        else:
+            response.status_code = 202
+        return ForgottenDocument(counted=outcome.counted)
+
     async def link(self, service: Service, who: Operator, wanted: Linked) -> LinkDocument:
         """Make a link with which a customer sees this service."""
         if self._replica.service(service) is None:
@@ -228,6 +256,7 @@ class Verbs:
 
 
 WaitS = Annotated[int, Query(ge=0, le=60, description="how many seconds the answer may wait until it is counted")]
+ServiceName = Annotated[Service, Path(pattern=SERVICE)]
 PlatformName = Annotated[str, Path(min_length=1, max_length=MAX_NAME_CHARACTERS, description="a platform's name")]
 
 
@@ -240,6 +269,7 @@ def verbs_router(
     router.add_api_route("/adjustments", verbs.adjust, methods=["POST"], responses=ACCEPTED)
     router.add_api_route("/platforms/{name}/allow", verbs.allow, methods=["POST"], responses=ACCEPTED)
     router.add_api_route("/platforms/{name}/release", verbs.release, methods=["POST"], responses=ACCEPTED)
+    router.add_api_route("/forget/{service:path}", verbs.forget, methods=["POST"], responses=ACCEPTED)
     router.add_api_route("/link/{service:path}", verbs.link, methods=["POST"])
     return router
 
