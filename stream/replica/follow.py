@@ -16,7 +16,7 @@ from typing import Protocol
 
 import structlog
 
-from stream.core.errors import Corrupt, Truncated, Unavailable
+from stream.core.errors import Corrupt, Misconfigured, Truncated, Unavailable
 from stream.ports import Fetch, Log, Record
 from stream.runtime.worker import Backoff
 
@@ -84,7 +84,7 @@ class Progress:
 
 
 async def follow(log: Log, reader: Reader, progress: Progress, rng: random.Random) -> None:
-    """For ever.  Trouble is noted and waited for; it is never raised."""
+    """For ever.  Trouble is noted and waited for.  Raises Misconfigured: what somebody must mend does not pass."""
     backoff = Backoff(random=rng)
     while True:
         try:
@@ -93,6 +93,8 @@ async def follow(log: Log, reader: Reader, progress: Progress, rng: random.Rando
             log_.warning("replica.begins_anew", topic=reader.topic, partition=reader.partition, cause=str(error))
         except (Unavailable, Corrupt, TimeoutError) as error:
             progress.trouble = str(error) or f"the log has not answered within {DEADLINE_S:g} s"
+        except Misconfigured:  # a right that is missing, another number of partitions
+            raise
         except Exception as error:  # a defect of ours: what was read is dropped, and others go on
             log_.exception("replica.defect", topic=reader.topic, partition=reader.partition)
             progress.trouble = f"a defect of quota-stream, please report it: {error!r}"

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from stream import __version__
-from stream.core.errors import Unavailable
+from stream.core.errors import Misconfigured, Unavailable
 from stream.metrics.web import WebMetrics
 from stream.ports import Clock
 from stream.replica import Replica
@@ -68,6 +68,7 @@ def web_app(
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(Misconfigured, _misconfigured)
     app.add_exception_handler(Exception, _broken)
     app.add_middleware(Limits)
     app.add_middleware(Fresh, replica=replica)
@@ -130,6 +131,12 @@ async def _misunderstood(request: Request, error: Exception) -> Response:
 async def _unavailable(request: Request, error: Exception) -> Response:
     log.warning("web.unavailable", route=route_of(request.scope), cause=str(error))
     return _answer(request, 503, f"{error}; repeat it in a moment", {"Retry-After": "5"})
+
+
+async def _misconfigured(request: Request, error: Exception) -> Response:
+    """A right on the log that is missing, for example: it does not pass by itself."""
+    log.error("web.misconfigured", route=route_of(request.scope), cause=str(error))
+    return _answer(request, 503, str(error))
 
 
 async def _broken(request: Request, error: Exception) -> Response:

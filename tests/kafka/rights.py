@@ -26,32 +26,39 @@ class Right(NamedTuple):
     """Of topics and groups the whole name, of transactional ids its beginning."""
 
 
-_READ: dict[Role, tuple[str, ...]] = {
+Worker: TypeAlias = Role | Literal["serve"]
+
+_READ: dict[Worker, tuple[str, ...]] = {
     "tracker": (DELTAS, STATE),
     "collector": (STATE,),
     "enforcer": (CHANGES, STATE, ENFORCEMENTS),
     "notifier": (CHANGES, STATE),
+    "serve": tuple(TOPICS),
 }
-_WRITTEN: dict[Role, tuple[str, ...]] = {
+_WRITTEN: dict[Worker, tuple[str, ...]] = {
     "tracker": (STATE, CHANGES, DEAD_LETTERS),
     "collector": (DELTAS, STATE),
     "enforcer": (ENFORCEMENTS,),
     "notifier": (STATE,),
+    "serve": (DELTAS, CHANGES, STATE),
 }
 _FENCED: tuple[Role, ...] = ("tracker", "enforcer", "notifier")
 
 
-def rights_of(role: Role, settings: KafkaSettings) -> list[Right]:
-    """All that a role needs, as the README lists it."""
+def rights_of(role: Worker, settings: KafkaSettings) -> list[Right]:
+    """All that a role needs, as the README lists it; of `serve`, what its operators do included."""
     name = settings.topic
-    return [
+    rights = [
         *(Right("Describe", "topic", name(topic)) for topic in TOPICS),
         *(Right("DescribeConfigs", "topic", name(topic)) for topic in TOPICS),
         *(Right("Read", "topic", name(topic)) for topic in _READ[role]),
         *(Right("Write", "topic", name(topic)) for topic in _WRITTEN[role]),
-        Right("Read", "group", settings.group(role)),
-        *([Right("Write", "transactional id", f"{settings.group(role)}.")] if role in _FENCED else []),
     ]
+    if role != "serve":
+        rights.append(Right("Read", "group", settings.group(role)))
+        if role in _FENCED:
+            rights.append(Right("Write", "transactional id", f"{settings.group(role)}."))
+    return rights
 
 
 async def grant(cluster: Cluster, *rights: Right, user: str = WORKER) -> None:

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from stream import bootstrap, wire
@@ -16,16 +18,22 @@ from stream.adapters.clock import SystemClock
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.topics import create
+from stream.bootstrap.notifying import notifying
+from stream.bootstrap.web import shown
+from stream.config.fields import Address
 from stream.config.load import load
 from stream.config.model import Config
 from stream.core.errors import Misconfigured
+from stream.core.model import Decision, Position
 from stream.core.speed import ORIGINAL
 from stream.metrics import Metrics
-from stream.ports import DELTAS, STATE, TOPICS, Message, Role, Traffic
+from stream.ports import CHANGES, DELTAS, STATE, TOPICS, Message, Role, Traffic
 from stream.runtime import plans
+from stream.runtime.notifier import KEY
+from stream.web.access.tokens import TokensFile
 from tests.enforcement.platform import MemoryPlatform
 from tests.kafka.cluster import PASSWORDS, WORKER, Cluster, until
-from tests.kafka.rights import Operation, Right, grant, rights_of, take_back
+from tests.kafka.rights import Operation, Right, Worker, grant, rights_of, take_back
 from tests.processes.running import called
 
 DEADLINE_S = 60.0
@@ -51,6 +59,8 @@ plans:
       slow: {{speed: 10 Mbit/s, stay: 1h, up: fast}}
 services:
   - {{match: {{}}, plans: [hour]}}
+notify: {{command: [tee, --append, {folder}/told], events: [change]}}
+web: {{}}
 """
 
 
@@ -73,10 +83,14 @@ class Scene:
         file.write_text(
             CONFIG.format(
                 servers=secure.servers, prefix=settings.topic_prefix, application=settings.application,
-                authority=secure.ssl_ca_file, user=WORKER,
+                authority=secure.ssl_ca_file, user=WORKER, folder=folder,
             )
         )  # fmt: skip
-        self.config: Config = load(file)
+        config: Config = load(file)
+        assert config.web is not None
+        web = config.web.model_copy(update={"listen": Address("127.0.0.1", 0)})
+        self.config = config.model_copy(update={"web": web})
+        self._told = folder / "told"
         self._services = 0
 
     @asynccontextmanager
@@ -88,11 +102,20 @@ class Scene:
         finally:
             await log.close()
 
-    async def work(self, role: Role) -> None:
+    async def work(self, role: Worker) -> None:
         """Let the worker do all that the role does; returns when that is done, raises what it raises."""
         self._services += 1
         service = f"vm1/{self._services}"
         async with asyncio.timeout(DEADLINE_S), self.log() as log:
+            if role == "notifier":
+                await self.tell(log, service)
+                return
+            if role == "serve":
+                await log.append(DELTAS, 0, due(service))
+                await self.track(log)
+                await log.append(DELTAS, 0, [wire.encode_delta(service, T0 + 60_000, T0 + 120_000, 1, 0)])
+                await self.show(service)
+                return
             if role == "tracker":
                 await log.append(DELTAS, 0, [Message(None, b"spoiled"), *due(service)])
                 await bootstrap.run(self.config, roles=["tracker"], drained=True)
@@ -113,6 +136,47 @@ class Scene:
 
             await self.serve(role, platform, registered)
 
+    async def tell(self, log: KafkaLog, service: str) -> None:
+        """What is decided once the worker's notifier has begun is told."""
+
+        async def begun() -> bool:
+            return KEY in await log.snapshot(STATE, 0)
+
+        async def told() -> bool:
+            return self._told.exists() and f'"subject":"{service}"' in self._told.read_text()
+
+        async with self.parts() as parts, notifying(parts, None):
+            await until(begun, DEADLINE_S)
+            decision = Decision(service, 7, 1, T0, "pin", ORIGINAL, 1, Position(1), 0)
+            await log.append(CHANGES, 0, [wire.encode_outcome(decision)])
+            await until(told, DEADLINE_S)
+
+    async def show(self, service: str) -> None:
+        """The worker's pages, and what operators do there; `service` has traffic that is not counted yet."""
+        assert self.config.web is not None
+        token = TokensFile(self.config.web.tokens_file).create(f"anna{self._services}", "operate", T0)
+        headers = {"Authorization": f"Bearer {token}"}
+        async with self.parts() as parts, shown(parts, beside=False) as web:
+            assert web is not None
+            await web.replica.caught_up()
+            assert web.replica.freshness().behind_ms > 0
+            async with httpx.AsyncClient(base_url=f"{web.url}/api/v1", headers=headers) as anna:
+                for path, body in (
+                    ("adjustments", {"kind": "reset", "service": service}),
+                    ("platforms/vm1/allow", {}),
+                    (f"forget/{service}", {}),
+                ):
+                    answer = await anna.post(path, json=body, params={"wait_s": 0})
+                    if answer.status_code != 202:
+                        raise Misconfigured(answer.json()["detail"])
+
+    @asynccontextmanager
+    async def parts(self, **more: Any) -> AsyncIterator[bootstrap.Parts]:
+        """A process of the worker."""
+        clock = SystemClock()
+        async with bootstrap.own_log(self.config, clock) as log:
+            yield bootstrap.Parts(config=self.config, log=log, clock=clock, metrics=Metrics(clock), **more)
+
     async def track(self, log: KafkaLog) -> None:
         """Decide on what is in the log, as somebody who may."""
         metrics = Metrics(SystemClock())
@@ -122,11 +186,8 @@ class Scene:
 
     async def serve(self, role: Role, platform: MemoryPlatform, done: Callable[[], Awaitable[bool]]) -> None:
         """As the worker, until it is done."""
-        clock, stop = SystemClock(), asyncio.Event()
-        async with bootstrap.own_log(self.config, clock) as log:
-            parts = bootstrap.Parts(
-                config=self.config, log=log, clock=clock, metrics=Metrics(clock), platforms={"vm1": platform}
-            )
+        stop = asyncio.Event()
+        async with self.parts(platforms={"vm1": platform}) as parts:
             serving = asyncio.create_task(bootstrap.work_together(parts, stop, [role]))
             waiting = asyncio.create_task(until(done, DEADLINE_S))
             try:
@@ -160,8 +221,8 @@ async def scene(cluster: Cluster, settings: KafkaSettings, tmp_path: Path) -> Sc
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("role", ["tracker", "collector", "enforcer"])
-async def test_each_right_is_needed(scene: Scene, cluster: Cluster, role: Role) -> None:
+@pytest.mark.parametrize("role", ["tracker", "collector", "enforcer", "notifier", "serve"])
+async def test_each_right_is_needed(scene: Scene, cluster: Cluster, role: Worker) -> None:
     """With all of them it works; without one the error names the resource and what may not be done with it."""
     rights = rights_of(role, scene.settings)
     await grant(cluster, *rights)
@@ -207,11 +268,22 @@ async def test_making_the_topics_is_a_right(cluster: Cluster, settings: KafkaSet
     assert scene.config.partitions == 1
 
 
-@pytest.mark.parametrize(("role", "command"), [("collector", "collect"), ("tracker", "track"), ("enforcer", "enforce")])
-def test_the_readme_lists_them(role: Role, command: str) -> None:
+ROWS: dict[Worker, str] = {
+    "collector": "`collect`",
+    "tracker": "`track`",
+    "enforcer": "`enforce`",
+    "notifier": "`run` and `serve` with `notify`",
+    "serve": "`serve`",
+}
+
+
+@pytest.mark.parametrize("role", ROWS)
+def test_the_readme_lists_them(role: Worker) -> None:
     """Its table has for each role exactly the rights with which it was seen to work."""
     readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
-    (row,) = (line for line in readme.splitlines() if line.startswith(f"| `{command}` |") and "quota-stream." in line)
+    table = readme[readme.index("| who | topics: Read |") :].partition("\n\n")[0]
+    (row,) = (line for line in table.splitlines() if line.startswith(f"| {ROWS[role]} |"))
+    row = row.replace("all five", " ".join(f"`{topic}`" for topic in TOPICS))
     read, written, group, ids = (re.findall(r"`([^`]+)`", cell) for cell in row.split("|")[2:6])
     settings = KafkaSettings(servers="broker:9092")
     needed = [right for right in rights_of(role, settings) if right.operation in ("Read", "Write")]
