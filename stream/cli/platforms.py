@@ -15,7 +15,7 @@ from stream.cli.base import Group, examples, pass_config, print_json, run
 from stream.cli.reading import instant_text, partition_of, trackers
 from stream.cli.text import printable
 from stream.config.model import Config
-from stream.config.units import SPEED, duration_ms, nearest, shown
+from stream.config.units import SPEED, duration_ms, nearest, plural, shown
 from stream.core.enforced import speed_from_json, speed_to_json
 from stream.core.errors import Misconfigured, Rejected
 from stream.core.speed import Speed
@@ -123,7 +123,7 @@ def import_originals(config: Config, *, why: str) -> None:
         click.echo(printable(f"warning: {service} is not registered; imported all the same"), err=True)
     if len(strangers) > MOST_NAMED:
         click.echo(f"warning: and {len(strangers) - MOST_NAMED} more", err=True)
-    click.echo(f"{len(found)} originals imported")
+    click.echo(f"{len(found)} {plural(len(found), 'original')} imported")
 
 
 def _original(config: Config, number: int, line: bytes) -> tuple[str, Speed]:

@@ -22,6 +22,7 @@ from stream.adapters.clock import SystemClock
 from stream.cli.base import Command, examples, json_option, pass_config, print_json, run
 from stream.cli.text import printable
 from stream.config.model import Config
+from stream.config.units import plural
 from stream.core.errors import Rejected
 from stream.core.mapping import FieldMapping
 from stream.core.model import (
@@ -196,7 +197,7 @@ def publish(config: Config, *, progress: bool, as_json: bool) -> None:
     if as_json:
         print_json({"published": published, "refused": refused})
     else:
-        click.echo(f"{published} lines published, {refused} refused")
+        click.echo(f"{published} {plural(published, 'line')} published, {refused} refused")
     if refused:
         raise SystemExit(1)
 
@@ -209,7 +210,7 @@ async def _publish(config: Config, stream: BinaryIO, bar: AbstractContextManager
         version = await plans.apply(log, config.plans, config.mappings) if config.plans else 0
         intake = Intake(log.partitions, config.max_ahead, version, config.mappings)
         with bar as shown:
-            task = shown.add_task("", total=None, refused=0) if shown else None
+            task = shown.add_task("", total=None, what="lines", refused=0) if shown else None
             async for lines in _chunks(stream):
                 taken = intake.take(lines, clock.now())
                 for refusal in taken.refusals:
@@ -217,7 +218,7 @@ async def _publish(config: Config, stream: BinaryIO, bar: AbstractContextManager
                 await _append(log, taken.messages)
                 published, refused = published + taken.lines, refused + len(taken.refusals)
                 if shown and task is not None:
-                    shown.update(task, completed=published, refused=refused)
+                    shown.update(task, completed=published, what=plural(published, "line"), refused=refused)
     return published, refused
 
 
@@ -246,5 +247,5 @@ def _reader(stream: BinaryIO) -> Callable[[int], bytes]:
 
 
 def _progress() -> Progress:
-    columns = [TextColumn("{task.completed:,} lines published, {task.fields[refused]:,} refused")]
+    columns = [TextColumn("{task.completed:,} {task.fields[what]} published, {task.fields[refused]:,} refused")]
     return Progress(*columns, TimeElapsedColumn(), console=Console(file=sys.stderr), refresh_per_second=4)

@@ -12,7 +12,7 @@ from stream.cli.base import Command, examples, json_option, pass_config, print_j
 from stream.cli.reading import Known, history_of, instant_text, known_of, plain, services_of
 from stream.cli.text import printable
 from stream.config.model import Config
-from stream.config.units import duration_text, rounded_size_text, size_text, speed_text
+from stream.config.units import duration_text, plural, rounded_size_text, size_text, speed_text
 from stream.core.enforced import Enforcement
 from stream.core.forecast import forecast
 from stream.core.model import Decision, QuotaWarning, Slice
@@ -160,9 +160,8 @@ def _foretold(known: Known) -> Iterator[str]:
 def _compared(month: Mapping[str, Any]) -> str:
     ours, theirs = (month[f"{whose}_in"] + month[f"{whose}_out"] for whose in ("ours", "theirs"))
     span = f"from {instant_text(month['start'])} to {instant_text(month['end'])}"
-    return (
-        f"platform's own count {span}: {size_text(theirs)}, ours {size_text(ours)}, difference {ours - theirs:+} bytes"
-    )
+    difference = f"difference {ours - theirs:+} {plural(abs(ours - theirs), 'byte')}"
+    return f"platform's own count {span}: {size_text(theirs)}, ours {size_text(ours)}, {difference}"
 
 
 def _enforcement_described(enforcement: Enforcement) -> Iterator[str]:

@@ -101,6 +101,11 @@ def speed_text(value: Speed) -> str:
     return f"in {_one_way_text(value.in_)}, out {_one_way_text(value.out)}"
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """The word, or words, for so many: "service", "services"."""
+    return one if count == 1 else many or f"{one}s"
+
+
 def nearest(word: str, known: list[str]) -> str | None:
     """The known word that was probably meant."""
     found = difflib.get_close_matches(word.lower(), [name.lower() for name in known], n=1)

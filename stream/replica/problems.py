@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stream.config.units import speed_text
+from stream.config.units import plural, speed_text
 from stream.core.enforced import Enforcement, Standing, Switches
 from stream.replica.model import Problem, SourceStatus
 from stream.replica.settings import ReplicaSettings
@@ -19,13 +19,22 @@ LAG_MS = 60_000
 DAY_MS = 86_400_000
 MOST_SHOWN = 10
 
+ADOPT = "`adopt` in the configuration or `quota-stream platform originals import`"
 TROUBLES = {
-    "suspect": "have a slow speed that we did not set, and are left alone; settle them with `adopt` in the "
-    "configuration or `quota-stream platform originals import`",
-    "left": "were repaired too often within a day and are left as somebody else set them",
-    "yielded": "have a speed that somebody else set while they are slowed",
+    "suspect": (
+        f"has a slow speed that we did not set, and is left alone; settle it with {ADOPT}",
+        f"have a slow speed that we did not set, and are left alone; settle them with {ADOPT}",
+    ),
+    "left": (
+        "was repaired too often within a day and is left as somebody else set it",
+        "were repaired too often within a day and are left as somebody else set them",
+    ),
+    "yielded": (
+        "has a speed that somebody else set while it is slowed",
+        "have a speed that somebody else set while they are slowed",
+    ),
 }
-"""What waits for somebody, in words."""
+"""What waits for somebody, in words: of one service, and of many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +92,8 @@ def notes_of(known: Known) -> list[Problem]:
             )
     refused = Counter({reason: count for (reason, is_adjustment), count in known.letters.items() if is_adjustment})
     for reason, count in refused.most_common(MOST_SHOWN):
-        text = f"{count} adjustments were refused within a day: {reason}; see `quota-stream tail quota.dead-letters`"
+        what = plural(count, "adjustment was refused", "adjustments were refused")
+        text = f"{count} {what} within a day: {reason}; see `quota-stream tail quota.dead-letters`"
         notes.append(Problem(f"refused-adjustments/{reason}", text))
     return notes
 
@@ -148,7 +158,11 @@ def _braked(known: Known) -> Iterator[Problem]:
     for name, switch in sorted(merged(known.switches).items()):
         if switch.braked and not switch.released:
             held = waiting(known.switches, name, "braked")
-            wait = f", {held.services} wait: {', '.join(held.some[:MOST_SHOWN])}" if held.services else ""
+            wait = (
+                f", {held.services} {plural(held.services, 'waits', 'wait')}: {', '.join(held.some[:MOST_SHOWN])}"
+                if held.services
+                else ""
+            )
             text = f"too many would be slowed at once{wait}; look at them, then `quota-stream platform allow {name}`"
             yield Problem(f"brake/{name}", f"{name}: {text}")
 
@@ -170,7 +184,9 @@ def _standing(known: Known) -> Iterator[Problem]:
             found = waiting(known.switches, name, trouble)
             if found.services:
                 named = ", ".join(found.some[:MOST_SHOWN])
-                yield Problem(f"{trouble}/{name}", f"{name}: {found.services} services {TROUBLES[trouble]}: {named}")
+                count = found.services
+                what = f"{count} {plural(count, 'service')} {plural(count, *TROUBLES[trouble])}"
+                yield Problem(f"{trouble}/{name}", f"{name}: {what}: {named}")
 
 
 def _not_shown(known: Known, settings: ReplicaSettings) -> Iterator[Problem]:
@@ -178,7 +194,8 @@ def _not_shown(known: Known, settings: ReplicaSettings) -> Iterator[Problem]:
     found = [problem for each in known.unsettled if (problem := _unsettled(known.now, each, settings))]
     yield from found[:MOST_SHOWN]
     if len(found) > MOST_SHOWN:
-        text = f"and {len(found) - MOST_SHOWN} more services whose platform does not show what was asked for"
+        more = len(found) - MOST_SHOWN
+        text = f"and {more} more {plural(more, 'service')} whose platform does not show what was asked for"
         yield Problem("not-shown", text)
 
 
@@ -195,5 +212,6 @@ def _unsettled(now: int, noted: Enforcement, settings: ReplicaSettings) -> Probl
 def _dead_letters(known: Known) -> Iterator[Problem]:
     reasons = Counter({reason: count for (reason, is_adjustment), count in known.letters.items() if not is_adjustment})
     for reason, count in reasons.most_common(MOST_SHOWN):
-        text = f"{count} records were rejected within a day: {reason}; see `quota-stream tail quota.dead-letters`"
+        what = plural(count, "record was rejected", "records were rejected")
+        text = f"{count} {what} within a day: {reason}; see `quota-stream tail quota.dead-letters`"
         yield Problem(f"dead-letters/{reason}", text)

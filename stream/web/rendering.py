@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stream.config.units import duration_text, rounded_size_text, speed_text
+from stream.config.units import duration_text, plural, rounded_size_text, speed_text
 from stream.core.speed import Speed
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -39,6 +39,7 @@ def environment(zone: tzinfo) -> Environment:
         "limit": limit_text,
         "duration": duration_text,
         "count": count_text,
+        "plural": plural,
         "age": age_text,
         "instant": partial(instant, zone=zone),
     }

@@ -114,7 +114,7 @@ def test_mappings_go_with_the_plans() -> None:
     assert f"+{line}" in call("plans", "diff", status=1).stdout.splitlines()
     flow = {"vm": {"id": 7}, "time": 1764547200, "kilobits": 8}
     told = call("publish", stdin=json.dumps(flow))
-    assert told.stdout == "1 lines published, 0 refused\n"
+    assert told.stdout == "1 line published, 0 refused\n"
     assert call("plans", "diff").stdout == "version 2 is what the configuration says\n"
     assert line in call("plans", "show").stdout.splitlines()
     (document,) = lines(call("plans", "show", "--json"))

@@ -84,6 +84,7 @@ def test_originals_out_and_in() -> None:
     assert "vm1/1 is not registered" not in imported.stderr
     *_, told = lines(call("tail", CHANGES, "--service", "vm1/1"))
     assert (told["verb"], told["original"], told["why"]) == ("original", {"in": 100_000_000, "out": None}, "moved")
+    assert call("platform", "originals", "import", stdin=exported.splitlines()[0]).stdout == "1 original imported\n"
 
 
 @pytest.mark.parametrize(

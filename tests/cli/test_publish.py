@@ -182,7 +182,7 @@ def test_a_line_without_end(folder: Path) -> None:
     """A line that no record could hold is refused, and takes no more memory than that."""
     (folder / "quota-stream.yaml").write_text("log: sqlite:q.db\n")
     result = call("publish", stdin=b" " * 3_000_000 + b"{}\n" + delta("vm1/1", 0, 1).encode(), status=1)
-    assert result.stdout == "1 lines published, 1 refused\n"
+    assert result.stdout == "1 line published, 1 refused\n"
     assert result.stderr.startswith("line 1: record too large: ")
 
 
@@ -193,7 +193,7 @@ def test_a_line_that_outgrows_a_record(folder: Path) -> None:
     assert MAX_RECORD_BYTES - 60 < len(line) <= MAX_RECORD_BYTES
     (folder / "quota-stream.yaml").write_text("log: sqlite:q.db\n")
     result = call("publish", stdin=f"{line}\n{delta('vm1/1', 0, 1)}", status=1)
-    assert result.stdout == "1 lines published, 1 refused\n"
+    assert result.stdout == "1 line published, 1 refused\n"
     assert result.stderr.startswith("line 1: record too large: "), result.stderr
 
 

@@ -71,7 +71,7 @@ def test_rejected_records() -> None:
     append(DEAD_LETTERS, 0, [Message(b"x", b'{"reason":"not JSON: line 1","value":"x"}')])
     assert problems() == [
         "2 records were rejected within a day: not registered; see `quota-stream tail quota.dead-letters`",
-        "1 records were rejected within a day: not JSON; see `quota-stream tail quota.dead-letters`",
+        "1 record was rejected within a day: not JSON; see `quota-stream tail quota.dead-letters`",
     ]
     assert call("status", status=1).stdout.splitlines()[-2].startswith("problem: 2 records were rejected")
 
@@ -82,7 +82,7 @@ def test_what_is_no_dead_letter(value: bytes) -> None:
     call("publish")
     append(DEAD_LETTERS, 0, [Message(b"x", value)])
     assert (
-        "1 records were rejected within a day: why, cannot be read; see `quota-stream tail quota.dead-letters`"
+        "1 record was rejected within a day: why, cannot be read; see `quota-stream tail quota.dead-letters`"
         in problems()
     )
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stream.config.units import plural
 from stream.core.model import MAX_INSTANT
 from stream.core.speed import Speed
 from stream.replica.replica import Replica
@@ -111,7 +112,8 @@ class Read:
         """Raises HTTPException 503."""
         known = self._replica.freshness()
         if known.as_of is None:
-            detail = f"the log is being read, {known.restored} of {known.partitions} partitions so far; repeat it soon"
+            of = f"{known.partitions} {plural(known.partitions, 'partition')}"
+            detail = f"the log is being read, {known.restored} of {of} so far; repeat it soon"
             raise HTTPException(503, detail, {"Retry-After": "2"})
 
 

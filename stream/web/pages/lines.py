@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
-from stream.config.units import rounded_size_text
+from stream.config.units import plural, rounded_size_text
 from stream.core.model import Slice
 from stream.core.plan import Plan
 from stream.core.speed import Speed
@@ -120,8 +120,9 @@ def _moved(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _numbers(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = []
     for name, key in (("Used", "usage_bytes"), ("Quota", "quota_bytes")):
-        if document.get(key) is not None:
-            facts.append((name, f"{rounded_size_text(document[key])} ({document[key]:,} bytes)"))
+        size = document.get(key)
+        if size is not None:
+            facts.append((name, f"{rounded_size_text(size)} ({size:,} {plural(size, 'byte')})"))
     return facts
 
 

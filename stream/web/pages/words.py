@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
-from stream.config.units import duration_text, rounded_size_text, size_text, speed_text
+from stream.config.units import duration_text, plural, rounded_size_text, size_text, speed_text
 from stream.core.plan import CalendarWindow, Plan, Window
 from stream.core.speed import Speed
 from stream.replica import problems
@@ -18,10 +18,10 @@ _LENGTHS: Final = {
     7 * 86_400_000: "a week",
 }
 TROUBLES: Final = {
-    "braked": "wait for the brake to let them be slowed",
-    "unreturned": "have not got their original speed back yet",
+    "braked": ("waits for the brake to let it be slowed", "wait for the brake to let them be slowed"),
+    "unreturned": ("has not got its original speed back yet", "have not got their original speed back yet"),
 } | problems.TROUBLES
-"""What waits for somebody on a platform: how "3 services" goes on."""
+"""What waits for somebody on a platform: how "1 service" and "3 services" go on."""
 
 PLACES: Final = {
     "dead-letters": ("/dead-letters", "Dead letters"),
@@ -66,7 +66,7 @@ def window_text(window: Window) -> str:
     if isinstance(window, CalendarWindow):
         unit = window.unit if window.slices == 1 else f"{window.unit}s"
         return f"{window.slices} {unit}, {window.timezone}"
-    slices = "1 slice" if window.slices == 1 else f"{window.slices} slices"
+    slices = f"{window.slices} {plural(window.slices, 'slice')}"
     return f"{slices} of {duration_text(window.slice_ms)}"
 
 
