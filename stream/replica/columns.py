@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from stream.core.columns import Rows, as_numbers, as_rows, chosen, grown, room_for
 from stream.core.services import PAGE_ROWS
 from stream.replica.model import Row, RowPlan
+from stream.replica.pages import Decoded
 from stream.replica.staging import COLUMNS, Batch, Words
-from stream.replica.texts import Texts
+from stream.replica.texts import Texts, Written, written
 
 LABELS: Final = ("name", "account", "ip")
 """Those that are searched."""
@@ -33,6 +34,7 @@ class Changed:
     """None: too many to name."""
 
 
+NAME: Final = "service"
 MOST_NAMED = 200
 NO_LABELS = hash(b"[]")
 LATEST: Final = (1 << 63) - 1
@@ -55,7 +57,7 @@ class Columns:
         self._by_source = np.zeros(1, np.int64)
         self._oldest: list[NDArray[np.int64]] = []  # by source and page: the least end up to which one is counted
         self._prints: dict[int, int] = {}  # of the labels on a page, by its first row
-        self._other_labels: dict[int, Mapping[str, str]] = {}
+        self._other_labels: dict[int, Mapping[int, Mapping[str, str]]] = {}  # by first row and row of a page
         self._places: dict[tuple[int, int], int] = {}
         self.room = 0
         for name, dtype in COLUMNS.items():
@@ -74,31 +76,51 @@ class Columns:
     def __len__(self) -> int:
         return len(self.names)
 
-    def apply(self, partition: int, batch: Batch, *, anew: bool) -> Changed:
-        """Pages of a partition, instead of what they were; `anew`: perhaps of another log."""
+    def stage(self, batch: Batch, page: Decoded | None, *, anew: bool) -> None:
+        """The next page of a batch; None: it is there no more.  `anew`: perhaps of another log.  All that takes long is
+        done here, page by page, and nothing of it is seen before `apply`."""
+        first = self._place(batch.partition, batch.numbers[len(batch.firsts)]) * PAGE_ROWS
+        if page is not None:
+            batch.fill(page, self.words)
+        incarnations = self.incarnation[first : first + PAGE_ROWS]
+        if anew or not np.array_equal(incarnations, batch.columns["incarnation"][batch.here]):
+            names = [] if page is None else page.names
+            batch.texts[NAME].append(_others(self.names, first, [*names, *[""] * (PAGE_ROWS - len(names))]))
+        self._stage_labels(batch, first, {} if page is None else page.services.labels)
+        batch.firsts.append(first)
+
+    def _stage_labels(self, batch: Batch, first: int, page: Mapping[int, Mapping[str, str]]) -> None:
+        print_ = hash(orjson.dumps([[row, labels] for row, labels in sorted(page.items())]))
+        if print_ == self._prints.get(first, NO_LABELS):
+            return
+        batch.prints[first] = print_
+        for label, texts in self.labels.items():
+            found = [page.get(row, {}).get(label, "") for row in range(PAGE_ROWS)]
+            batch.texts[label].append(_others(texts, first, found))
+        batch.other_labels[first] = {
+            row: rest
+            for row, labels in page.items()
+            if (rest := {name: text for name, text in labels.items() if name not in self.labels})
+        }
+
+    def apply(self, batch: Batch) -> Changed:
+        """All pages of a batch at once, instead of what they were."""
         if not batch.numbers:
             return Changed(frozenset())
-        firsts = np.array([self._place(partition, number) for number in batch.numbers], np.int64) * PAGE_ROWS
-        rows = as_rows((firsts[:, None] + np.arange(PAGE_ROWS)).reshape(-1))
+        assert len(batch.firsts) == len(batch.numbers), "all are staged"
+        rows = as_rows((np.array(batch.firsts, np.int64)[:, None] + np.arange(PAGE_ROWS)).reshape(-1))
         differs = self.incarnation[rows] != batch.columns["incarnation"]
-        renamed = differs.reshape(-1, PAGE_ROWS).any(axis=1) | anew
         self._sum_up(rows, batch)
         self._store(rows, batch, differs)
         changed = self._named(rows, differs)
-        for place in np.flatnonzero(renamed).tolist():
-            self._rename(int(firsts[place]), batch.names[place].split("\n"))
-        for first, labels in zip(firsts.tolist(), batch.labels, strict=True):
-            self._label(first, labels)
+        self.names.put_all(batch.texts[NAME])
+        for label, texts in self.labels.items():
+            texts.put_all(batch.texts[label])
+        self._prints |= batch.prints
+        self._other_labels |= batch.other_labels
         if changed is not None:
             changed |= self._named(rows, differs) or set()
         return Changed(None if changed is None else frozenset(changed))
-
-    def _rename(self, first: int, names: Sequence[str]) -> None:
-        """Of a page.  Perhaps a service has moved, and is on two pages until the other one is renamed as well."""
-        names = [*names, *[""] * (PAGE_ROWS - len(names))]
-        former = self.names.texts(first, first + PAGE_ROWS)
-        other = [row for row in range(PAGE_ROWS) if names[row] != former[row]]
-        self.names.put_all([first + row for row in other], [names[row] for row in other])
 
     def _store(self, rows: Rows, batch: Batch, differs: NDArray[np.bool_]) -> None:
         while len(self.used) < len(batch.used):
@@ -138,22 +160,6 @@ class Columns:
             ends = np.where(counts_ & (source == number), counted_to, LATEST)
             oldest[places] = ends.reshape(-1, PAGE_ROWS).min(axis=1)
 
-    def _label(self, first: int, page: Mapping[int, Mapping[str, str]]) -> None:
-        print_ = hash(orjson.dumps([[row, labels] for row, labels in sorted(page.items())]))
-        if print_ == self._prints.get(first, NO_LABELS):
-            return
-        self._prints[first] = print_
-        for label, texts in self.labels.items():
-            found = [page.get(row, {}).get(label, "") for row in range(PAGE_ROWS)]
-            other = [row for row, text in enumerate(found) if text != texts.text(first + row)]
-            texts.put_all([first + row for row in other], [found[row] for row in other])
-        for row in range(PAGE_ROWS):
-            rest = {name: text for name, text in page.get(row, {}).items() if name not in self.labels}
-            if rest:
-                self._other_labels[first + row] = rest
-            else:
-                self._other_labels.pop(first + row, None)
-
     async def settle(self) -> None:
         """Sort what is new, before it is looked for."""
         for texts in (self.names, *self.labels.values()):
@@ -163,6 +169,8 @@ class Columns:
         """A service as it stands in lists."""
         labels = {label: text for label, texts in self.labels.items() if (text := texts.text(row))}
         counted_to, changed_at = self.counted_to.item(row), self.changed.item(row)
+        place = row % PAGE_ROWS
+        others = self._other_labels.get(row - place, {}).get(place, {})
         shape = self.words.shapes.things[self.shape.item(row)]
         plans = []
         for place, (plan, profile) in enumerate(shape):
@@ -170,7 +178,7 @@ class Columns:
             plans.append(RowPlan(plan, profile, self.used[place].item(row), None if quota < 0 else quota))
         return Row(
             service=self.names.text(row),
-            labels={**labels, **self._other_labels.get(row, {})},
+            labels={**labels, **others},
             speed=self.words.speeds.things[self.speed.item(row)],
             plans=tuple(plans),
             source=self.words.sources.things[self.source.item(row)],
@@ -180,14 +188,10 @@ class Columns:
 
     def drop(self, partition: int, numbers: Sequence[int]) -> None:
         """Pages that are there no more."""
-        empty = Batch(numbers)
+        gone = Batch(partition, numbers)
         for _ in numbers:
-            empty.add_empty()
-        self.apply(partition, empty, anew=True)
-
-    def of(self, partition: int) -> list[int]:
-        """Numbers of the pages of a partition."""
-        return [number for owner, number in self.pages if owner == partition]
+            self.stage(gone, None, anew=True)
+        self.apply(gone)
 
     def _place(self, partition: int, number: int) -> int:
         place = self._places.get((partition, number))
@@ -228,3 +232,10 @@ class Columns:
             oldest = int(self._oldest[number].min(initial=LATEST)) if number < len(self._oldest) else LATEST
             if count:
                 yield source, count, None if oldest == LATEST else oldest
+
+
+def _others(texts: Texts, first: int, new: Sequence[str]) -> Written:
+    """Of the rows from `first` on, those that have other texts now."""
+    former = texts.texts(first, first + len(new))
+    rows = [row for row, (text, before) in enumerate(zip(new, former, strict=True)) if text != before]
+    return written([first + row for row in rows], [new[row] for row in rows])

@@ -94,6 +94,11 @@ class Checkpoint(NamedTuple):
     appended: int
     """When the meta record was appended, ms."""
 
+    @property
+    def numbers(self) -> list[int]:
+        """Of its pages of services."""
+        return [int(key) for key in self.places if key not in (PLANS, MARKS)]
+
 
 class Fixed(NamedTuple):
     """What is there once in a partition."""
@@ -151,13 +156,15 @@ class Pages:
         assert record.value is not None
         return record.value
 
-    def changed(self, checkpoint: Checkpoint) -> list[str]:
-        """Keys of the pages of services that it names and that are others than those named so far."""
-        return [
-            key
-            for key, place in checkpoint.places.items()
-            if key not in (PLANS, MARKS) and place != self.current.places.get(key)
-        ]
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was taken but what nobody asks for."""
+        return not (self._meta or self._pending or self._waiting or self._named)
+
+    def changed(self, checkpoint: Checkpoint) -> list[int]:
+        """The pages of services that it names and that are others than those named so far."""
+        former = self.current.places
+        return [number for number in checkpoint.numbers if checkpoint.places[str(number)] != former.get(str(number))]
 
     def read_fixed(self, checkpoint: Checkpoint) -> Fixed:
         """Raises Corrupt."""
@@ -171,9 +178,9 @@ class Pages:
             by_name = dict(self.fixed.plans)  # the same objects
         return Fixed(version, by_name, mappings, at)
 
-    def read(self, checkpoint: Checkpoint, key: str, fixed: Fixed) -> Decoded:
+    def read(self, checkpoint: Checkpoint, number: int, fixed: Fixed) -> Decoded:
         """A page that a checkpoint names.  Raises Corrupt."""
-        return self._decoded(self._new_page(checkpoint, key), fixed)
+        return self._decoded(self._new_page(checkpoint, str(number)), fixed)
 
     def name(self, checkpoint: Checkpoint, fixed: Fixed) -> None:
         """From now on this is what is shown: all that it names can be read."""
@@ -181,8 +188,9 @@ class Pages:
             former = self.current.places.get(key)
             if place == former:
                 continue
-            for part in range(former.parts) if former is not None else ():
-                self._named.put(part_key(key, former.slot, part), None)  # type: ignore[union-attr]
+            if former is not None:
+                for part in range(former.parts):
+                    self._named.put(part_key(key, former.slot, part), None)
             for part in range(place.parts):
                 self._waiting.move_to(self._named, part_key(key, place.slot, part))
         self._waiting.clear()

@@ -65,7 +65,7 @@ class Replica:
         self._history = History(self._index)
         tell, now = self._gazette.tell, clock.now
         partitions = range(log.partitions)
-        self._states = [StateReader(partition, self._columns, self._told) for partition in partitions]
+        self._states = [StateReader(log, partition, self._columns, self._told) for partition in partitions]
         self._enforcements = [EnforcementReader(each, self._history, tell, now) for each in partitions]
         outcomes = [OutcomeReader(each, self._history, tell, now) for each in partitions if settings.history]
         letters = [LetterReader(each, self._history, tell, now) for each in partitions]
@@ -100,7 +100,7 @@ class Replica:
     async def caught_up(self) -> None:
         """Returns once everything is read that was in the log at the call.  Somebody else runs `follow`."""
         wanted = self._probes + 1
-        while not all(progress.seen >= wanted for _, progress in self._readers):
+        while not (self._has_shown and all(progress.seen >= wanted for _, progress in self._readers)):
             self._probe_now.set()
             moved = [asyncio.create_task(progress.moved.wait()) for _, progress in self._readers]
             await asyncio.wait(moved, return_when=asyncio.FIRST_COMPLETED)
@@ -180,7 +180,7 @@ class Replica:
     def freshness(self) -> Freshness:
         instants = [progress.as_of for _, progress in self._readers]
         known = [at for at in instants if at is not None]
-        as_of = min(known) if known and len(known) == len(instants) else None
+        as_of = min(known) if known and len(known) == len(instants) and self._has_shown else None
         now = self._clock.now()
         restored = sum(state.is_restored for state in self._states)
         oldest = min(self._lag.since.values(), default=None)
@@ -191,6 +191,11 @@ class Replica:
             partitions=self._log.partitions,
             behind_ms=0 if oldest is None else max(0, now - oldest),
         )
+
+    @property
+    def _has_shown(self) -> bool:
+        """A checkpoint of each partition, if there is one that is whole."""
+        return all(state.is_restored or state.damage for state in self._states)
 
     def shows(self, partition: int, offset: int) -> bool:
         """Whether the record of `traffic.deltas` at this offset is counted in what is shown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -17,6 +18,7 @@ from stream.core.speed import ORIGINAL, Speed
 from stream.core.view import ServiceView, view_of
 from stream.core.window import Int64s
 from stream.replica.pages import Decoded
+from stream.replica.texts import Written
 
 COLUMNS: Mapping[str, Any] = {
     "shape": np.int32,
@@ -64,12 +66,17 @@ class Words:
 class Batch:
     """Pages of services as they are to be in the columns, one after the other, 256 rows each."""
 
-    def __init__(self, numbers: Sequence[int]) -> None:
+    def __init__(self, partition: int, numbers: Sequence[int]) -> None:
+        self.partition = partition
         self.numbers = numbers
-        self.names: list[str] = []
-        """By page, a line for each row; empty for one in no use."""
-        self.labels: list[Mapping[int, Mapping[str, str]]] = []
-        """By page and row."""
+        self.firsts: list[int] = []
+        """By page, as far as they are staged: the first of its rows in the columns."""
+        self.texts: defaultdict[str, list[Written]] = defaultdict(list)
+        """By column of texts: those that are others."""
+        self.prints: dict[int, int] = {}
+        """By first row of a page with other labels than before: what tells that they are the same."""
+        self.other_labels: dict[int, Mapping[int, Mapping[str, str]]] = {}
+        """By first row of such a page, and row in it: labels that have no column."""
         self.columns = {name: self._column(dtype, 0 if name == "slowed" else -1) for name, dtype in COLUMNS.items()}
         self.used: list[Int64s] = []
         """By place of a plan in the service's set: bytes in its window."""
@@ -81,22 +88,20 @@ class Batch:
         column[:] = empty
         return column
 
-    def add(self, decoded: Decoded, words: Words) -> None:
-        """The next page."""
-        here = slice(len(self.names) * PAGE_ROWS, (len(self.names) + 1) * PAGE_ROWS)
+    @property
+    def here(self) -> slice:
+        """The rows of the next page in what is staged."""
+        return slice(len(self.firsts) * PAGE_ROWS, (len(self.firsts) + 1) * PAGE_ROWS)
+
+    def fill(self, decoded: Decoded, words: Words) -> None:
+        """The numbers of the next page."""
+        here = self.here
         while len(self.used) < len(decoded.services.ladder_rows):
             self.used.append(self._column(np.int64, 0))
             self.quotas.append(self._column(np.int64, -1))
         columns = {name: column[here] for name, column in self.columns.items()}
         amounts = [(used[here], quotas[here]) for used, quotas in zip(self.used, self.quotas, strict=True)]
         stage(decoded, columns, amounts, words)
-        self.names.append("\n".join(decoded.names))
-        self.labels.append(dict(decoded.services.labels))
-
-    def add_empty(self) -> None:
-        """The next page has nothing any more."""
-        self.names.append("")
-        self.labels.append({})
 
 
 def share_of(view: ServiceView) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,20 @@ AT_ONCE = 20_000
 def folded(text: str) -> str:
     """The same for texts that differ in case only."""
     return text.casefold()
+
+
+class Written(NamedTuple):
+    """Texts to be put, one after the other, each row once."""
+
+    rows: Int64s
+    sizes: Int64s
+    data: bytes
+
+
+def written(rows: Sequence[int], texts: Sequence[str]) -> Written:
+    encoded = [text.encode() for text in texts]
+    sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    return Written(np.array(rows, np.int64), sizes, b"".join(encoded))
 
 
 class Texts:
@@ -65,29 +80,32 @@ class Texts:
 
     def texts(self, first: int, end: int) -> list[str]:
         """Of the rows `[first, end)`."""
+        if not self._sizes[first:end].any():
+            return [""] * (end - first)
         return [self.text(row) for row in range(first, end)]
 
     def put(self, row: int, text: str) -> None:
         """Instead of what the row had; empty: it has none any more."""
-        self.put_all([row], [text])
+        self.put_all([written([row], [text])])
 
-    def put_all(self, rows: Sequence[int], texts: Sequence[str]) -> None:
-        """The same for many, each row once."""
+    def put_all(self, parts: Sequence[Written]) -> None:
+        """The same for many."""
+        if not parts:
+            return
+        rows = np.concatenate([part.rows for part in parts])
+        sizes = np.concatenate([part.sizes for part in parts])
         if not len(rows):
             return
-        places = np.array(rows, np.int64)
-        room = room_for(int(places.max()) + 1, len(self._sizes))
+        room = room_for(int(rows.max()) + 1, len(self._sizes))
         if room > len(self._sizes):
             self._starts, self._sizes = grown(self._starts, room), grown(self._sizes, room)
             self._in_order = grown(self._in_order, room)
-        former = self._sizes[places]
+        former = self._sizes[rows]
         self._wasted += int(former.sum())
-        encoded = [text.encode() for text in texts]
-        sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
         self.count += int(np.count_nonzero(sizes)) - int(np.count_nonzero(former))
-        self._sizes[places], self._in_order[places] = 0, False
-        self._starts[places] = self._append(b"".join(encoded)) + np.cumsum(sizes) - sizes
-        self._sizes[places] = sizes
+        self._sizes[rows], self._in_order[rows] = 0, False
+        self._starts[rows] = self._append(b"".join(part.data for part in parts)) + np.cumsum(sizes) - sizes
+        self._sizes[rows] = sizes
         self._is_settled = False
 
     def _append(self, data: bytes) -> int:
