@@ -8,6 +8,7 @@ from stream.bootstrap import kafka_settings
 from stream.cli.base import Group, examples, json_option, pass_config, print_json, run
 from stream.cli.text import printable
 from stream.config.model import Config
+from stream.config.units import plural
 
 
 @click.group("topics", cls=Group)
@@ -33,8 +34,9 @@ def create(config: Config, *, as_json: bool) -> None:
         told = made._asdict() | {"differences": [one._asdict() for one in differences]}
         print_json(told)
         return
+    partitions, replicas = plural(made.partitions, "partition"), plural(made.replicas, "replica")
     for name in made.topics:
-        click.echo(printable(f"{name}: made, with {made.partitions} partitions and {made.replicas} replicas"))
+        click.echo(printable(f"{name}: made, with {made.partitions} {partitions} and {made.replicas} {replicas}"))
     for name in made.present:
         click.echo(printable(f"{name}: is there"))
     if made.topics and made.replicas < 3 and settings.replication is None:

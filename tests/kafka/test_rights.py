@@ -263,7 +263,7 @@ async def test_making_the_topics_is_a_right(cluster: Cluster, settings: KafkaSet
     assert f"not allowed to make the topics: the ACL Create on topic {names[0]}" in said
     rights: tuple[Operation, ...] = ("Create", "DescribeConfigs")
     await grant(cluster, *(Right(operation, "topic", name) for name in names for operation in rights))
-    assert "1 partitions" in await called(tmp_path, "topics", "create")
+    assert "with 1 partition and 1 replica" in await called(tmp_path, "topics", "create")
     assert "as they should be" in await called(tmp_path, "topics", "verify")
     assert scene.config.partitions == 1
 
