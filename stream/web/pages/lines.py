@@ -16,15 +16,18 @@ from stream.web.pages.words import DOWN, UP, because, due_text, move_text, sente
 from stream.web.rendering import limit_text
 
 Tone: TypeAlias = Literal["down", "up", "warning", "failed", "plain"]
+RESULTS = {"applied": ("good", "Set"), "asked": ("warning", "Asked for")}
+"""Tone and word of what a platform made of it; all else failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a platform made of a decision."""
+    """What a platform made of a decision, or was asked for and did not answer yet."""
 
     at: int
     text: str
-    failed: bool
+    tone: str
+    word: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +143,12 @@ def _receipt(entry: Entry) -> Receipt:
     document = entry.document
     wanted = limit_text(speed_of(document["wanted"]))
     shown = "" if document.get("shown") is None else limit_text(speed_of(document["shown"]))
-    if document["result"] == "applied":
-        return Receipt(entry.at, f"The platform shows {shown or wanted}.", failed=False)
-    what = "refused" if document["result"] == "refused" else "failed to set"
-    return Receipt(entry.at, f"The platform {what} {wanted}{f'; it shows {shown}' if shown else ''}.", failed=True)
+    result = document["result"]
+    tone, word = RESULTS.get(result, ("failed", "Not set"))
+    if result == "applied":
+        return Receipt(entry.at, f"The platform shows {shown or wanted}.", tone, word)
+    what = {"asked": "was asked for", "refused": "refused"}.get(result, "failed to set")
+    return Receipt(entry.at, f"The platform {what} {wanted}{f'; it shows {shown}' if shown else ''}.", tone, word)
 
 
 def _receipt_line(entry: Entry) -> Line:
@@ -152,8 +157,8 @@ def _receipt_line(entry: Entry) -> Line:
         anchor=anchor_of(entry),
         service=entry.service,
         at=entry.at,
-        tone="failed" if receipt.failed else "plain",
-        title="Set on the platform" if not receipt.failed else "Not set on the platform",
+        tone="failed" if receipt.tone == "failed" else "plain",
+        title=f"{receipt.word} on the platform",
         why=receipt.text,
         facts=[("Revision", f"{entry.revision} of incarnation {entry.incarnation}")],
     )
