@@ -27,6 +27,8 @@ async def test_whom_the_brake_holds(tmp_path: Path) -> None:
         {"type": "plans", "version": 1, "plans": {"s": small()}},
         {"type": "registration", "service": "vm1/1", "plans": ["s"], "at": T0},
         {"service": "vm1/1", "start": T0, "end": T0 + 1000, "in": 5000, "out": 0},
+        {"type": "registration", "service": "vm1/2", "plans": ["s"], "at": T0},
+        {"type": "registration", "service": "vm1/3", "plans": ["s"], "at": T0},
     ]
     async with house(tmp_path, records) as made, made.client(made.anna) as client:
 
@@ -41,6 +43,8 @@ async def test_whom_the_brake_holds(tmp_path: Path) -> None:
         told = "31 services wait for the brake to let them be slowed: vm1/1 , vm1/2"
         assert told in await text("/platforms")
         assert "Not enforced yet: the brake of vm1 holds." in await text("/services/vm1/1")
+        assert "Not enforced yet: the brake of vm1 holds." in await text("/services/vm1/2")  # in its first profile
+        assert "Not enforced" not in await text("/services/vm1/3")
         await set_(made, Switch(allowed_until=made.clock.at))
         assert await standing() == {}
         assert "wait for the brake" not in await text("/platforms")

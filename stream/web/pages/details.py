@@ -131,7 +131,9 @@ def standing_of(status: Status, platform: PlatformStatus | None) -> Standing | N
     intent = None if enforcement is None else enforcement.intent
     wanted = status.view.speed if enforcement is None else status.view.speed.least(enforcement.original)
     if intent is None or intent.wanted != wanted:
-        if platform.braked and is_slowed(status.view, status.plans):
+        held = platform.standing.get("braked")
+        named = held is not None and status.view.service in held.some
+        if platform.braked and (named or is_slowed(status.view, status.plans)):
             return Standing("failed", f"Not enforced yet: the brake of {platform.name} holds.")
         return None if intent is None else Standing("warning", "The platform was not asked for it yet.")
     return None if enforcement is None or enforcement.settled else _unsettled(enforcement)
