@@ -72,12 +72,14 @@ async def shown(parts: Parts, *, beside: bool) -> AsyncIterator[Shown | None]:
 
 
 async def follow(replica: Replica, stop: asyncio.Event, *, beside: bool) -> None:
+    """Until `stop`.  What somebody must mend ends it: beside roles that go on it is said, else Misconfigured is raised."""
     try:
         await replica.follow(stop)
-    except Exception as error:
+    except Misconfigured as error:
         if not beside:
             raise
-        log_.error("replica.failed", exc_info=error, cure="pages and API grow old; start this process again")
+        cure = "pages and API grow old; mend it and start this process again"
+        log_.error("replica.failed", cause=str(error), cure=cure)
 
 
 def web_section(config: Config) -> Web:

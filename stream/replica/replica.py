@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import structlog
+
 from stream import wire
-from stream.core.errors import Truncated, Unavailable
+from stream.core.errors import Misconfigured, Truncated, Unavailable
 from stream.core.services import PAGE_ROWS
 from stream.core.view import ServiceView
 from stream.ports import CHANGES, DEAD_LETTERS, Clock, Log
@@ -43,6 +45,9 @@ from stream.replica.settings import ReplicaSettings
 from stream.replica.state import StateReader
 from stream.runtime.controls import merged
 from stream.runtime.plans import InForce
+from stream.runtime.worker import Backoff
+
+log_ = structlog.get_logger()
 
 PROBE_S = 2.0
 """How often to ask the log how far it goes."""
@@ -81,10 +86,12 @@ class Replica:
     # ------------------------------------------------------------ following
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Read the log until `stop`.  Trouble with the log or the index is waited for, and told as a problem."""
+        """Read the log until `stop`.  Trouble with the log or the index, and defects of ours, are waited for, and told
+        as a problem.  Raises Misconfigured: what somebody must mend does not pass."""
         rng = random.Random()
         work = [follow(self._log, reader, progress, rng) for reader, progress in self._readers]
-        tasks = [asyncio.create_task(each) for each in (*work, self._probe_ever(), self._sweep_ever())]
+        work += [self._for_ever(each, rng) for each in (self._probe_ever, self._sweep_ever)]
+        tasks = [asyncio.create_task(each) for each in work]
         stopped = asyncio.create_task(_set(stop))
         try:
             await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -109,6 +116,20 @@ class Replica:
             for _, progress in self._readers:
                 progress.moved.clear()
         await self._look()
+
+    async def _for_ever(self, work: Callable[[], Awaitable[None]], rng: random.Random) -> None:
+        """Begun anew after each defect of ours."""
+        backoff = Backoff(random=rng)
+        while True:
+            try:
+                await work()
+            except Misconfigured:
+                raise
+            except Exception as error:
+                wait_s = backoff.next_s()
+                log_.exception("replica.defect", retry_in_s=round(wait_s, 1))
+                self._silence = f"a defect of quota-stream, please report it: {error!r}"
+                await asyncio.sleep(wait_s)
 
     async def _probe_ever(self) -> None:
         while True:
