@@ -72,7 +72,7 @@ async def shown(parts: Parts, *, beside: bool) -> AsyncIterator[Shown | None]:
 
 
 async def follow(replica: Replica, stop: asyncio.Event, *, beside: bool) -> None:
-    """Until `stop`.  What somebody must mend ends it: beside roles that go on it is said, else Misconfigured is raised."""
+    """Until `stop`.  What somebody must mend ends it: beside roles it is said, else Misconfigured is raised."""
     try:
         await replica.follow(stop)
     except Misconfigured as error:
