@@ -147,6 +147,10 @@ def check(invocation: Invocation, *, live: bool, watch: bool, vms: int, as_json:
         raise SystemExit(2) from error
     if not as_json:
         summarize(config)
+        if live and watch and config.platforms:
+            click.echo(
+                "waiting for a new number of the platform, mostly up to five minutes (not with --no-watch)", err=True
+            )
     found = run(_survey(config, watch=watch, vms=vms)) if live else None
     if as_json:
         plans = {name: plan.to_json() for name, plan in config.plans.items()}

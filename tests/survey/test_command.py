@@ -102,6 +102,21 @@ def test_nobody_there(tmp_path: Path) -> None:
     result = check(tmp_path, CONFIG.format(url=url, timezone="Europe/Berlin"))
     assert result.exit_code == 1
     assert "  CHANGE  answer      vm1: login: All connection attempts failed (ConnectError)" in result.stdout
+    assert result.stderr == ""
+
+
+def test_says_that_it_waits(tmp_path: Path) -> None:
+    """Whoever waits for a new number is told so, and how not to; a script is not."""
+    with served(Knobs()) as url:
+        pass
+    file = tmp_path / "quota-stream.yaml"
+    file.write_text(CONFIG.format(url=url, timezone="Europe/Berlin"))
+    told, as_json = (
+        CliRunner().invoke(cli, ["check", "--live", "--config", str(file), *more]) for more in ([], ["--json"])
+    )
+    assert "waiting for a new number" in told.stderr
+    assert "--no-watch" in told.stderr
+    assert as_json.stderr == ""
 
 
 def test_wrong_configuration(tmp_path: Path) -> None:
