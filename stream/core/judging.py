@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from stream.core.ladder import NEVER, Amount, Ladder, Step
 from stream.core.model import Decision, Position, QuotaWarning, Reason, Slice
+from stream.core.plan import Plan
 from stream.core.speed import ORIGINAL, Speed
 
 _Explained: TypeAlias = tuple[
@@ -64,7 +65,7 @@ class Judged:
         decision = Decision(
             self.name, self.incarnation, self.revision, at, reason, self.speed,
             cause.plans_version, cause.position, cause.partition,
-            *explained(ladder, step), cause.adjustment,
+            *explained(None if ladder is None else ladder.plan, step), cause.adjustment,
         )  # fmt: skip
         self.outcomes.append(decision)
 
@@ -175,12 +176,12 @@ class Judged:
         return self.revision > before
 
 
-def explained(ladder: Ladder | None, step: Step | None) -> _Explained:
+def explained(plan: Plan | None, step: Step | None) -> _Explained:
     """A decision's fields from its plan to its window."""
-    if ladder is None or step is None:
+    if plan is None or step is None:
         return _UNEXPLAINED
     from_, to = step.from_, step.to
-    return ladder.plan.name, from_.name, to.name, to.speed, step.usage_bytes, step.quota_bytes, step.window
+    return plan.name, from_.name, to.name, to.speed, step.usage_bytes, step.quota_bytes, step.window
 
 
 class Pouring:

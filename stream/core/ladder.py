@@ -35,6 +35,35 @@ def _edges(slicer: Slicer, newest: int, count: int) -> tuple[Sequence[int], Sequ
     return edges[:-1], edges[1:]
 
 
+def values_of(slices: Sequence[int], head: int, newest: int) -> list[int]:
+    """The sums of a window whose last slice is `newest`, oldest first; `slices` as in a ladder."""
+    count = len(slices)
+    first = (head + 1) % count
+    values = [*slices[first:], *slices[:first]]
+    gone = newest - head
+    return (values[gone:] + [0] * min(gone, count)) if gone > 0 else values
+
+
+def shown(slicer: Slicer, newest: int, values: Sequence[int]) -> tuple[Slice, ...]:
+    """A window in whole bytes, oldest first."""
+    return tuple(map(Slice, *_edges(slicer, newest, len(values)), [value // 100 for value in values]))
+
+
+def way_up(profile: Profile, quota: int | None, total: int) -> int | None:
+    """To which profile the sum lets it, where the window is emptied then."""
+    up = profile.up
+    if up is None or (quota is not None and total >= 100 * quota):
+        return None
+    return next((number for limit, number in up.below if total < 100 * limit), up.otherwise)
+
+
+def most_within(profile: Profile, quota: int | None) -> int:
+    """Above this sum it goes down."""
+    if quota is None or profile.down is None:
+        return MOST_IN_WINDOW
+    return min(MOST_IN_WINDOW, 100 * quota - (profile.at == "reached"))
+
+
 class Amount(NamedTuple):
     """Hundredths of a byte over `[start, end)`."""
 
@@ -150,20 +179,17 @@ class Ladder:
 
     def window_at(self, as_of: int) -> tuple[Slice, ...]:
         """In whole bytes, oldest first."""
-        return tuple(map(Slice, *self._edges_at(as_of), [value // 100 for value in self._values_at(as_of)]))
+        newest = self._newest(as_of)
+        return shown(self.slicer, newest, values_of(self.slices, self.head, newest))
 
     def amounts_at(self, as_of: int) -> list[tuple[int, int, int]]:
         """The window slice by slice: (start, end, hundredths of a byte), oldest first."""
-        return list(zip(*self._edges_at(as_of), self._values_at(as_of), strict=True))
+        newest = self._newest(as_of)
+        edges, values = _edges(self.slicer, newest, len(self.slices)), values_of(self.slices, self.head, newest)
+        return list(zip(*edges, values, strict=True))
 
-    def _edges_at(self, as_of: int) -> tuple[Sequence[int], Sequence[int]]:
-        return _edges(self.slicer, max(self.slicer.ordinal(as_of), self.head), len(self.slices))
-
-    def _values_at(self, as_of: int) -> list[int]:
-        count = len(self.slices)
-        values = self._oldest(count)
-        gone = self.slicer.ordinal(as_of) - self.head
-        return (values[gone:] + [0] * min(gone, count)) if gone > 0 else values
+    def _newest(self, as_of: int) -> int:
+        return max(self.slicer.ordinal(as_of), self.head)
 
     def quota_at(self, as_of: int, profile: Profile | None = None) -> int | None:
         """Quota of a profile (this one) with the credit that has not expired, in bytes."""
@@ -186,10 +212,8 @@ class Ladder:
         """Up to this sum, a delta's end changes nothing."""
         if self.resting:
             return MOST_IN_WINDOW
-        here, quota = self.here, self.quota_at(LONG_AGO)
-        limit = MOST_IN_WINDOW
-        if quota is not None and here.down is not None:
-            limit = min(limit, 100 * quota - (here.at == "reached"))
+        quota = self.quota_at(LONG_AGO)
+        limit = most_within(self.here, quota)
         if quota is not None and self.plan.warn is not None and not self.warned:
             limit = min(limit, self.plan.warn * quota - 1)
         return limit
@@ -237,10 +261,7 @@ class Ladder:
         return step
 
     def _way_up(self, total: int, at: int) -> int | None:
-        quota, up = self.quota_at(at), self.here.up
-        if up is None or (quota is not None and total >= 100 * quota):
-            return None
-        target = next((number for limit, number in up.below if total < 100 * limit), up.otherwise)
+        target = way_up(self.here, self.quota_at(at), total)
         if target is not None and self.plan.keep and self.over(total, at, self.plan.profiles[target]):
             return None
         return target

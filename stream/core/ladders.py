@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,17 @@ class Rare:
         return cls(since, held, exempt_until, pin and Pin(*pin), int(late), int(clipped), int(base), next_up)
 
 
+class Entry(NamedTuple):
+    """What becomes of a row that enters a profile at an instant, or as of the millisecond before it."""
+
+    row: int
+    profile: int
+    at: int
+    as_of_before: bool
+    next_due: int
+    harmless: int
+
+
 class LadderTable:
     """`total` is the ring's sum, `next_due` the next instant at which a row must be judged (NEVER: none), and up to the
     sum `harmless` a delta's end changes nothing: what the vector path looks at."""
@@ -120,18 +131,12 @@ class LadderTable:
         self.rows.give_back(row)
 
     def load(self, row: int, quota: int | None) -> Ladder:
-        return self._ladder(row, quota, self.ring[:, row].tolist(), *(getattr(self, name).item(row) for name in _CELLS))
-
-    def load_all(self, rows: Int64s, quotas: Sequence[int | None]) -> list[Ladder]:
-        """As `load` each of them."""
-        columns = [getattr(self, name)[rows].tolist() for name in _CELLS]
-        return list(map(self._ladder, rows.tolist(), quotas, self.ring[:, rows].T.tolist(), *columns))
-
-    def _ladder(self, row: int, quota: int | None, slices: list[int], *cells: Any) -> Ladder:
-        head, entered_at, next_due, clip, profile, entered_as_of_before, warned = cells
+        head, entered_at, next_due, clip, profile, entered_as_of_before, warned = (
+            getattr(self, name).item(row) for name in _CELLS
+        )
         ladder = Ladder(
-            self.plan, self.slicer, quota, entered_at, profile, entered_as_of_before, None, clip, slices, head, warned,
-            None if next_due == NEVER else next_due,
+            self.plan, self.slicer, quota, entered_at, profile, entered_as_of_before, None, clip,
+            self.ring[:, row].tolist(), head, warned, None if next_due == NEVER else next_due,
         )  # fmt: skip
         rare = self.rare.get(row)
         if rare is not None:
@@ -148,17 +153,14 @@ class LadderTable:
             getattr(self, name)[row] = cell
         self._store_rare(row, ladder)
 
-    def store_all(self, rows: Int64s, ladders: Sequence[Ladder]) -> None:
-        """As `store` each of them; the rows differ."""
-        numbers: list[int] = []
-        for ladder in ladders:
-            numbers += *ladder.slices, *_cells(ladder)
-        columns = np.array(numbers, np.int64).reshape(len(ladders), -1).T
-        self.ring[:, rows] = columns[: self.plan.slices]
-        for name, column in zip(_STORED, columns[self.plan.slices :], strict=True):
-            getattr(self, name)[rows] = column
-        for row, ladder in zip(rows.tolist(), ladders, strict=True):
-            self._store_rare(row, ladder)
+    def enter(self, entries: Sequence[Entry]) -> None:
+        """Profiles that are entered with an emptied window, by rows without credits and rests."""
+        if not entries:
+            return
+        rows, profile, at, as_of_before, next_due, harmless = np.array(entries, np.int64).T
+        self.profile[rows], self.entered_at[rows], self.entered_as_of_before[rows] = profile, at, as_of_before
+        self.next_due[rows], self.harmless[rows], self.warned[rows] = next_due, harmless, False
+        self.ring[:, rows], self.total[rows], self.clip[rows] = 0, 0, at
 
     def adjusted(self, rows: Int64s) -> Flags:
         """Which of them have credits, or are at rest."""
