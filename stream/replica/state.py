@@ -72,6 +72,7 @@ class StateReader:
         fixed = coming.read_fixed(checkpoint)
         is_stale = any(coming.fixed.marks.get(source) != at for source, at in fixed.marks.items())
         numbers = checkpoint.numbers if anew or is_stale else coming.changed(checkpoint)
+        await asyncio.sleep(0)
         batch = Batch(self.partition, numbers)
         for number in numbers:
             self._columns.stage(batch, coming.read(checkpoint, number, fixed), anew=anew)

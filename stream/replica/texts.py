@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.columns import grown, room_for
+from stream.core.columns import as_rows, grown, room_for
 from stream.core.window import Int64s
 
 Rows = NDArray[np.int32]
@@ -92,11 +92,11 @@ class Texts:
         """The same for many."""
         if not parts:
             return
-        rows = np.concatenate([part.rows for part in parts])
+        numbers = np.concatenate([part.rows for part in parts])
         sizes = np.concatenate([part.sizes for part in parts])
-        if not len(rows):
+        if not len(numbers):
             return
-        room = room_for(int(rows.max()) + 1, len(self._sizes))
+        rows, room = as_rows(numbers), room_for(int(numbers.max()) + 1, len(self._sizes))
         if room > len(self._sizes):
             self._starts, self._sizes = grown(self._starts, room), grown(self._sizes, room)
             self._in_order = grown(self._in_order, room)

@@ -128,6 +128,9 @@ def _cost(services: int, found: Mapping[str, Any], followed: Mapping[str, Any]) 
     yield Result("web", f"memory, {services:,} services", followed["bytes_each"], "bytes a service", target="<= 300")
     yield Result("web", "following, every service polled once a minute", followed["follow_cpu_s"], "s CPU a minute")
     yield Result("web", "reading it all at the start", found["read_s"], "s")
+    for what, told in (("reading it all", found), ("following", followed)):
+        case = f"{what}, longest that nobody else had a turn"
+        yield Result("web", case, told["longest_ms"], "ms CPU", target="<= 100")
 
 
 def _times(taken: Mapping[str, Sequence[float]], beside: str) -> Iterator[Result]:
