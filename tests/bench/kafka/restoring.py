@@ -13,6 +13,7 @@ from stream.adapters.kafka import topics
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.reading import FETCH_BYTES
 from stream.adapters.kafka.settings import KafkaSettings
+from stream.bootstrap.process import collect_rarely
 from stream.ports import STATE
 from stream.runtime.checkpoint import State, load, restore
 from tests.bench.kafka.installation import settings_of
@@ -68,6 +69,7 @@ async def _alone(module: str, *words: str) -> Sequence[float]:
 
 async def main(what: str, servers: str, prefix: str) -> None:
     """What is measured, in a process of its own."""
+    collect_rarely()
     watch = Stopwatch()
     log = await KafkaLog.open(KafkaSettings(servers=servers, topic_prefix=prefix))
     try:
