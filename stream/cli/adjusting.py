@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,13 +14,15 @@ import click
 from stream import bootstrap
 from stream.adapters.clock import SystemClock
 from stream.cli.base import Command, examples, json_option, pass_config, print_json, run
-from stream.cli.reading import known_of, plain
+from stream.cli.reading import history_of, known_of, plain
 from stream.cli.text import printable
 from stream.config.model import Config
 from stream.config.units import Wrong, duration_ms, size_bytes, speed_text
 from stream.core.errors import Unavailable
+from stream.core.model import Decision
 from stream.core.view import ServiceView
-from stream.runtime.operating import Operating, Outcome, Wish
+from stream.ports import Log
+from stream.runtime.operating import Operating, Outcome, Wish, another, is_same
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -184,4 +187,15 @@ async def _append(config: Config, wish: Wish, wait_s: float | None) -> tuple[Out
                 f"it is in the log (partition {outcome.partition}, offset {outcome.offset}), but was not counted "
                 f"within {wait_s:g} s; it will be when `quota-stream run` runs"
             )
+        if outcome.repeated:
+            await _refuse_another(log, wish)
         return outcome, (await known_of(log, wish.service)).view
+
+
+async def _refuse_another(log: Log, wish: Wish) -> None:
+    """Raises Rejected if what was counted of this service with its id is something else; ends, which often are so long
+    from now, may differ."""
+    decisions = [one for one in await history_of(log, wish.service) if isinstance(one, Decision)]
+    counted = [one.adjustment for one in decisions if one.adjustment and one.adjustment.get("id") == wish.id]
+    if counted and not any(is_same(replace(wish, until=one.get("until")), wish.service, one) for one in counted):
+        raise another(wish.service, counted[0])

@@ -27,13 +27,14 @@ from stream.replica.model import Entries, Entry, Letter, Letters, Population
 
 _T = TypeVar("_T")
 
-SCHEMA = 2
+SCHEMA = 3
 TABLES = (
     "CREATE TABLE positions (topic TEXT, partition INTEGER, next_offset INTEGER NOT NULL, last_offset INTEGER,"
     " last_digest BLOB, PRIMARY KEY (topic, partition)) WITHOUT ROWID",
     "CREATE TABLE entries (id TEXT PRIMARY KEY, kind TEXT NOT NULL, service TEXT NOT NULL, at INTEGER NOT NULL,"
     " incarnation INTEGER NOT NULL, revision INTEGER, document BLOB NOT NULL, appended INTEGER NOT NULL,"
-    " place INTEGER NOT NULL)",
+    " place INTEGER NOT NULL, adjustment TEXT)",
+    "CREATE INDEX by_adjustment ON entries (adjustment) WHERE adjustment IS NOT NULL",
     "CREATE INDEX of_service ON entries (service, appended, place, id)",
     "CREATE INDEX by_time ON entries (appended, place, id)",
     "CREATE TABLE letters (id TEXT PRIMARY KEY, at INTEGER NOT NULL, partition INTEGER NOT NULL,"
@@ -55,7 +56,8 @@ ENTRIES_PLACE = "^[0-9]{1,19}-[0-9]{1,19}-.+$"
 """What `next` of entries looks like ..."""
 LETTERS_PLACE = "^[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}$"
 """... and of dead letters."""
-ENTRY = "id, kind, service, at, incarnation, revision, document, appended, place"
+ENTRY = "id, kind, service, at, incarnation, revision, document, appended, place, adjustment"
+INSERT = f"INSERT OR IGNORE INTO entries ({ENTRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Position(NamedTuple):
@@ -168,8 +170,7 @@ class Index:
     async def note_outcomes(self, partition: int, found: Sequence[tuple[int, Entry]], position: Position) -> None:
         """Entries with the offsets of their records; what is there already stays as it is."""
         await self._write(
-            (f"INSERT OR IGNORE INTO entries ({ENTRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-             [_row(entry, offset) for offset, entry in found if self._is_kept(entry)]),
+            (INSERT, [_row(entry, offset) for offset, entry in found if self._is_kept(entry)]),
             _moved(CHANGES, partition, position),
         )  # fmt: skip
 
@@ -187,9 +188,8 @@ class Index:
         """All that is known now of these services."""
         await self._write(
             ("DELETE FROM entries WHERE id = ?", [(asked_id(service),) for service in services]),
-            (f"INSERT OR IGNORE INTO entries ({ENTRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-             [_row(entry, ENFORCED) for entry in entries if self._is_kept(entry)]),
-        )  # fmt: skip
+            (INSERT, [_row(entry, ENFORCED) for entry in entries if self._is_kept(entry)]),
+        )
 
     async def note_population(self, at: int, population: Mapping[tuple[str, str], int], *, since: int) -> None:
         """Instead of whatever was noted from `since` on."""
@@ -234,6 +234,14 @@ class Index:
         more = len(rows) > limit
         return Entries(found, _next(rows[limit - 1][7], rows[limit - 1][8], rows[limit - 1][0]) if more else None)
 
+    async def adjusted(self, identity: str, since: int) -> list[Entry]:
+        """What the adjustments of that id have caused since then, the oldest first."""
+        rows = await self._ask(
+            f"SELECT {ENTRY} FROM entries WHERE adjustment = ? AND appended >= ? ORDER BY appended, place LIMIT ?",
+            (identity, since, MOST_LIMIT),
+        )
+        return [_entry(row) for row in rows]
+
     async def letters(self, before: str | None, limit: int) -> Letters:
         limit = min(max(1, limit), MOST_LIMIT)
         at, partition, offset = _cursor(before, LETTERS_PLACE)
@@ -265,12 +273,13 @@ class Index:
 
 def _row(entry: Entry, place: int) -> tuple[Any, ...]:
     document = orjson.dumps(entry.document)
+    adjustment = (entry.document.get("adjustment") or {}).get("id")
     return (entry.id, entry.kind, entry.service, entry.at, entry.incarnation, entry.revision, document,
-            entry.appended, place)  # fmt: skip
+            entry.appended, place, adjustment if isinstance(adjustment, str) else None)  # fmt: skip
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    identity, kind, service, at, incarnation, revision, document, appended, _ = row
+    identity, kind, service, at, incarnation, revision, document, appended, *_ = row
     return Entry(id=identity, kind=kind, service=service, at=at, incarnation=incarnation, revision=revision,
                  document=orjson.loads(document), appended=appended)  # fmt: skip
 

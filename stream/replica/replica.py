@@ -13,6 +13,7 @@ import structlog
 
 from stream import wire
 from stream.core.errors import Misconfigured, Truncated, Unavailable
+from stream.core.remembered import KEPT_MS
 from stream.core.services import PAGE_ROWS
 from stream.core.view import ServiceView
 from stream.ports import CHANGES, DEAD_LETTERS, Clock, Log
@@ -25,6 +26,7 @@ from stream.replica.index import Index
 from stream.replica.lag import Lag
 from stream.replica.model import (
     Entries,
+    Entry,
     Found,
     Freshness,
     Letters,
@@ -333,6 +335,12 @@ class Replica:
         """As `history`, of all services."""
         await self._history.open(self._clock.now())
         return await self._index.entries(None, before, since, limit)
+
+    async def adjusted(self, identity: str) -> Sequence[Entry]:
+        """What the adjustments of that id have caused, the oldest first, for as long as trackers remember the id."""
+        now = self._clock.now()
+        await self._history.open(now)
+        return await self._index.adjusted(identity, now - KEPT_MS)
 
     async def population_over_time(self, since: int, until: int) -> Sequence[Population]:
         """As it was noted while a replica was running; thinned out evenly over long times."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
@@ -52,6 +54,18 @@ class Outcome:
     """False: not within the time that somebody wanted to wait; it will be when a tracker runs."""
     repeated: bool = False
     """One with that id was counted before: this one did nothing."""
+
+
+def is_same(wish: Wish, service: str, adjustment: Mapping[str, Any]) -> bool:
+    """Whether an adjustment of that service, as decisions repeat it, does what is wished, whoever did it and why."""
+    wanted = ("kind", "plan", "bytes", "profile", "until")
+    return service == wish.service and all(adjustment.get(name) == getattr(wish, name) for name in wanted)
+
+
+def another(service: str, adjustment: Mapping[str, Any]) -> Rejected:
+    """For whoever wishes something else by an id that was counted."""
+    counted = f"{adjustment.get('kind')} of {service} by {adjustment.get('by')}"
+    return Rejected(f"the id belongs to another adjustment: {counted}", "give each an id of its own")
 
 
 class Operating:

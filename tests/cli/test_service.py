@@ -249,6 +249,12 @@ def test_corrections_are_counted_by_a_running_run() -> None:
         assert [credit["bytes"] for credit in answer["service"]["plans"][0]["credits"]] == [2**30]
     again = call("service", "credit", "vm1/2", "1 GiB", "--id", "t12").stdout
     assert again == "vm1/2: t12 was already counted, and does nothing again; original is due\n"
+    for other in (("credit", "vm1/2", "2 GiB"), ("credit", "vm1/2", "1 GiB", "--plan", "vpn"), ("reset", "vm1/2")):
+        told = call("service", *other, "--id", "t12", status=1).stderr
+        whose = f"credit of vm1/2 by {getpass.getuser()}"
+        assert told == f"error: the id belongs to another adjustment: {whose}; give each an id of its own\n"
+    call("service", "exempt", "vm1/2", "--for", "2h", "--id", "t13")
+    assert "already counted" in call("service", "exempt", "vm1/2", "--for", "1h", "--id", "t13").stdout
 
 
 def test_nobody_counts_it() -> None:

@@ -14,6 +14,7 @@ import pytest
 from stream.adapters.memory import MemoryLog
 from stream.adapters.sqlite import SqliteLog
 from stream.core.enforced import Enforcement, Intent, Receipt, Switch, Switches
+from stream.core.remembered import KEPT_MS
 from stream.core.speed import Speed
 from stream.ports import CHANGES, DEAD_LETTERS, ENFORCEMENTS, Log, Message
 from stream.replica import history
@@ -295,6 +296,30 @@ async def test_forgotten(tmp_path: Path) -> None:
         for each in (replica, anew):
             await caught_up(each)
             assert {entry.service for entry in await everything(each)} == {"vm1/2"}
+
+
+async def test_what_an_adjustment_caused() -> None:
+    """It is found by its id, for as long as trackers remember it, until its service is forgotten."""
+    clock = Fixed()
+    log = MemoryLog(clock)
+    tracker = Counting(log)
+    tracker.count(beginning("vm1/1", "vm1/2"))
+    for number in (1, 2):
+        credit = {"type": "adjustment", "kind": "credit", "bytes": number, "id": f"id {number}", "by": "anna", "at": T0}
+        tracker.count([credit | {"service": f"vm1/{number}"}])
+    await tracker.checkpoint()
+    async with following(log, clock=clock) as replica:
+        for number in (1, 2):
+            (entry,) = await replica.adjusted(f"id {number}")
+            assert (entry.service, entry.document["adjustment"]["bytes"]) == (f"vm1/{number}", number)
+        assert await replica.adjusted("id 3") == []
+        await controls.forget(log, 0, "vm1/1", before=1000, at=NOW, by="anna")
+        await caught_up(replica)
+        assert await replica.adjusted("id 1") == []
+        clock.at += KEPT_MS
+        assert len(await replica.adjusted("id 2")) == 1
+        clock.at += 1
+        assert await replica.adjusted("id 2") == []
 
 
 async def test_what_stands_in_dead_letters() -> None:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from stream import wire
 from stream.adapters.clock import SystemClock
 from stream.core.speed import Speed
 from stream.ports import CHANGES, DEAD_LETTERS, DELTAS, Message
@@ -286,6 +287,31 @@ async def test_once_by_its_id(tmp_path: Path) -> None:
             answer = await done(client, kind="credit", service="vm1/2", bytes=500, id="invoice 7")
             assert (answer["id"], answer["repeated"]) == ("invoice 7", repeated)
             assert [one["bytes"] for one in answer["service"]["plans"][0]["credits"]] == [500]
+
+
+async def test_an_id_of_another_adjustment(tmp_path: Path) -> None:
+    """It is refused at once and always, whatever differs but who and why, and does nothing; in no partition."""
+    services = ["vm1/1", "vm1/2", "vm1/3", "vm1/4"]
+    async with installation(tmp_path, services) as made, made.client(made.anna) as client:
+        assert len({wire.partition_of(one, made.log.partitions) for one in services}) == 2
+        named = {"service": "vm1/1", "plan": "vpn", "id": "invoice 7"}
+        first: dict[str, Any] = named | {"kind": "credit", "bytes": 500}
+        await done(client, **first, why="ticket 12")
+        others: list[dict[str, Any]] = [
+            *(first | {"service": one} for one in services[1:]), first | {"bytes": 501}, first | {"plan": None},
+            named | {"kind": "reset"}, named | {"kind": "exempt", "until": SystemClock().now() + HOUR_MS},
+        ]  # fmt: skip
+        for other in others * 2:
+            detail = (await done(client, 409, **other))["detail"]
+            assert detail.startswith("the id belongs to another adjustment: credit of vm1/1 by anna; "), other
+        operator = made.tokens.create("otto", "operate", 0)
+        async with made.client(operator) as otto:
+            answer = await done(otto, **first, why="again")
+        assert (answer["repeated"], answer["counted"]) == (True, True)
+        for service in services:
+            (plan,) = (await told(client, f"/services/{service}"))["plans"]
+            credits = [500] if service == "vm1/1" else []
+            assert ([one["bytes"] for one in plan["credits"]], plan["exempt_until"]) == (credits, None)
 
 
 @in_one

@@ -70,7 +70,7 @@ ERRORS: Mapping[int, str] = {
     401: "nobody that we know: send `Authorization: Bearer qs_...`",
     403: "somebody who may not do this",
     404: "there is no such thing",
-    409: "the tracker refused it",
+    409: "the tracker refused it, or its id belongs to another one",
     413: "the body is too large",
     422: "the request cannot be understood",
     429: "too many wrong tokens, or too many live connections",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import APIRouter, Body, HTTPException, Path, Query, Response, params
@@ -15,9 +15,10 @@ from stream.core.errors import Misconfigured, Rejected
 from stream.core.model import MAX_BYTES, MAX_INSTANT
 from stream.ports import Clock
 from stream.replica.replica import Replica
-from stream.runtime.operating import Operating, Wish
+from stream.runtime.operating import Operating, Wish, another, is_same
 from stream.web.access import Operator
 from stream.web.api.answers import PREFIX, Document, Instant, Service, errors, no_service
+from stream.web.api.events import with_heartbeats
 from stream.web.api.installation import PlatformDocument
 from stream.web.api.misunderstood import WHOLE
 from stream.web.api.services import ServiceDocument, service_document
@@ -163,10 +164,12 @@ class Verbs:
         """Credit, exempt, pin, unpin or reset a service.
 
         200: it is counted, and what is shown has it.  202: it is in the log; repeat it with the same `id` to wait on.
+        409: the tracker refused it, or its `id` belongs to another one of the last 40 days (who and why may differ).
         """
         if self._replica.service(wanted.service) is None:
             raise no_service()
         wish = Wish(**wanted.model_dump())
+        await self._is_known(wish)
         try:
             outcome = await self._operating.adjust(wish, by=who.name, wait_s=wait_s or None)
         except Misconfigured as error:
@@ -175,6 +178,8 @@ class Verbs:
             raise HTTPException(409, str(error)) from error
         if outcome.counted:
             await until(self._replica, lambda: self._replica.shows(outcome.partition, outcome.offset))
+            if wish.id is not None:
+                await self._until_known(wish)
         else:
             response.status_code = 202
         status = self._replica.service(wanted.service)
@@ -183,6 +188,24 @@ class Verbs:
         return AdjustedDocument(
             id=outcome.id, counted=outcome.counted, repeated=outcome.repeated, service=service_document(status)
         )
+
+    async def _is_known(self, wish: Wish) -> bool:
+        """Whether one of its id was counted.  Raises HTTPException 409 if all that were are other ones."""
+        known = [] if wish.id is None else await self._replica.adjusted(wish.id)
+        if known and not any(is_same(wish, one.service, one.document["adjustment"]) for one in known):
+            raise HTTPException(409, str(another(known[0].service, known[0].document["adjustment"])))
+        return bool(known)
+
+    async def _until_known(self, wish: Wish) -> None:
+        """Not for ever: what was forgotten, and repeated, is never known.  Raises HTTPException 409 as above."""
+        with suppress(TimeoutError):
+            async with (
+                asyncio.timeout(SHOWN_WITHIN_S),
+                aclosing(with_heartbeats(self._replica.news(), SHOWN_WITHIN_S)) as news,
+            ):
+                async for _ in news:
+                    if await self._is_known(wish):
+                        return
 
     async def allow(
         self,
