@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -86,16 +86,19 @@ class NoticeBook:
         except (LookupError, TypeError, ValueError) as error:
             raise Corrupt(f"the notifier's record is damaged: {error!r}; restore a backup") from error
 
-    def looked(self, problems: Mapping[str, str], since: Mapping[str, int], now: int) -> NoticeBook:
+    def looked(
+        self, problems: Mapping[str, str], since: Mapping[str, int], now: int, perhaps_told: Set[str] = frozenset()
+    ) -> NoticeBook:
         """With the problems (text by id) that there are now: new ones are raised, those that have gone are over.
 
-        `since` when those are there that may be raised.  What is over before it was told is not told at all.
+        `since` when those are there that may be raised.  What is over before it was told is not told at all;
+        `perhaps_told` are those of which nobody knows.
         """
         alarms = {}
         for alarm in self.alarms.values():
             if alarm.id in problems or alarm.over is not None:
                 alarms[alarm.id] = alarm
-            elif alarm.told:
+            elif alarm.told or alarm.id in perhaps_told:
                 alarms[alarm.id] = replace(alarm, over=now)
         new = [id for id in problems if id in since and id not in alarms]
         alarms |= {id: Alarm(id, since[id], problems[id]) for id in new}

@@ -58,6 +58,7 @@ class Post:
         self._closed_until_s = 0.0
         self._alarm_after_ms = alarm_after_ms
         self._seen: dict[str, int] = {}  # problems, by id: since when
+        self._perhaps_told = {alarm.id for alarm in book.alarms.values() if not alarm.told}  # and then a crash
         for alarm in book.alarms.values():
             self._await_alarm(alarm)
 
@@ -79,7 +80,8 @@ class Post:
         before, now = self.book.alarms, self._clock.now()
         self._seen = {id: self._seen.get(id, now) for id in problems}
         lasting = {id: since for id, since in self._seen.items() if now - since >= self._alarm_after_ms}
-        self.book = self.book.looked(problems, lasting, now)
+        self._perhaps_told &= before.keys()
+        self.book = self.book.looked(problems, lasting, now, self._perhaps_told)
         for id, alarm in self.book.alarms.items():
             if before.get(id) != alarm:
                 self.has_new_alarms = True

@@ -76,6 +76,7 @@ class World:
         self.log: Log = log or MemoryLog(clock, partitions=1)
         self.inbox = Inbox()
         self.problems: Mapping[str, str] | None = {}
+        self.alarm_after_ms = 300_000
         self.observed = Observed()
         self.revisions: Counter[str] = Counter()
         self._running: list[tuple[asyncio.Task[None], asyncio.Event]] = []
@@ -107,18 +108,24 @@ class World:
     def start(self, receiver: Receiver | None = None, kinds: tuple[str, ...] = KINDS) -> None:
         """A new process that tells."""
         stop = asyncio.Event()
+        task = asyncio.create_task(self.process(stop, receiver, kinds))
+        self._running.append((task, stop))
+
+    async def process(
+        self, stop: asyncio.Event, receiver: Receiver | None = None, kinds: tuple[str, ...] = KINDS
+    ) -> None:
+        """What a process that tells does."""
         notifier = Notifier(
             self.log,
             receiver or self.inbox,
             lambda: self.problems,
             kinds=kinds,
-            alarm_after_ms=300_000,
+            alarm_after_ms=self.alarm_after_ms,
             clock=self.clock,
             rng=random.Random(1),
             observer=self.observed,
         )
-        task = asyncio.create_task(work("notifier", self.log, notifier.serve, stop, random.Random(2)))
-        self._running.append((task, stop))
+        await work("notifier", self.log, notifier.serve, stop, random.Random(2))
 
     async def stop(self) -> None:
         """End the process in an orderly way."""
