@@ -23,13 +23,13 @@ def search(columns: Columns, query: Query) -> tuple[list[int], int]:
     rows = _matching(columns, query)
     chosen = _filters(columns, query)
     if chosen is not None:
-        rows = rows[chosen[rows]]
+        rows = rows[chosen.take(rows)]
     total = len(rows)
     first, end = max(0, query.offset), max(0, query.offset) + min(max(0, query.limit), MOST_LIMIT)
     if query.descending:
         first, end = total - end, total - first
     first, end = max(0, min(first, total)), max(0, min(end, total))
-    rows = rows[first:end] if query.sort == "service" else _sorted(rows, _keys(columns, query)[rows], first, end)
+    rows = rows[first:end] if query.sort == "service" else _sorted(rows, _keys(columns, query).take(rows), first, end)
     return (rows[::-1] if query.descending else rows).tolist(), total
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stream.adapters.clock import SystemClock
 from stream.adapters.sqlite import SqliteLog
+from stream.bootstrap.process import collect_rarely
 from stream.metrics import Metrics
 from stream.replica import Replica, ReplicaSettings
 from stream.replica.model import Query
@@ -49,6 +50,7 @@ class Beats:
 
 
 async def show(folder: Path) -> None:
+    collect_rarely()
     clock = SystemClock()
     log = await SqliteLog.open(folder / "q.db", clock=clock)
     tokens = TokensFile(folder / "tokens.json")
