@@ -34,6 +34,7 @@ from stream.web.customer.links import service_of, sign
 from stream.web.customer.page import page_of
 from stream.web.customer.words import window_text
 from stream.web.headers import Headers
+from stream.web.pictures import shade
 from stream.web.serving import serving
 from stream.web.settings import AccessSettings, WebSettings
 from tests.replica.stage import NOW, Counting, Fixed, following
@@ -319,6 +320,21 @@ async def test_slowed_down() -> None:
     assert "If you go on as now" not in page  # the same again
     assert "vm1" not in page
     assert "1,001 MiB used in the last hour, 1,000 MiB allowed 10 Mbit/s" in page
+
+
+async def test_a_speed_has_the_colour_of_its_step() -> None:
+    """As on the operators' pages: the second of four steps is not the last, though no slower speed was seen."""
+    speeds = {name: {"in": bits, "out": bits} for name, bits in (("a", 100), ("b", 50), ("c", 25), ("d", 10))}
+    up = {"stay": HOUR, "up": {"below": [], "else": "a"}}
+    profiles = [
+        {"name": name, "speed": speed, "quota": 1000, "down": down} | (up if name > "a" else {})
+        for (name, speed), down in zip(speeds.items(), ("b", "c", "d", None), strict=True)
+    ]
+    plans = {"type": "plans", "version": 2, "plans": PLANS["plans"] | {"steps": VPN | {"profiles": profiles}}}
+    async with shop(plans, registered("vm1/101", ["steps"]), used("vm1/101", 30, 1001)) as here:
+        page = (await here.get(make_link(here.settings, "vm1/101", expires=NOW + DAY))).text
+    shades = re.findall(r'class="(s\d)" width="100%" height="100%"', page)
+    assert shades[-1] == f"s{shade(1, 4)}"
 
 
 async def test_two_plans_and_two_ways() -> None:

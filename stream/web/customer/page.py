@@ -18,7 +18,7 @@ from stream.replica.model import Entry, PlatformStatus, Status
 from stream.web.customer.language import Calendar
 from stream.web.customer.words import DAY_MS, coming_texts, counts_text, happened_text, speed_of, why_text, window_text
 from stream.web.in_force import is_slowed, other_speed, wanted_of
-from stream.web.pictures import Span, history_band, usage_bar
+from stream.web.pictures import Span, history_band, shades_of, usage_bar
 
 MOST_LINES: Final = 50
 """Of the history's list."""
@@ -89,7 +89,7 @@ def page_of(
         notices=tuple(_notices(calendar, status, is_other=other is not None, is_released=is_released, shadow=shadow)),
         usages=[_usage(calendar, plan, plans[plan.plan]) for plan in view.plans],
         coming=() if forecast is None or is_released else tuple(coming_texts(calendar, forecast)),
-        band=_band(calendar, own),
+        band=_band(calendar, own, plans),
         lines=[_line(calendar, entry, plans) for entry in own[:MOST_LINES]],
         counted=_counted(calendar, view),
     )
@@ -166,7 +166,7 @@ def _line(calendar: Calendar, entry: Entry, plans: Mapping[str, Plan]) -> Line:
     return Line(calendar.alone(entry.at), happened_text(calendar, entry, plans), speed)
 
 
-def _band(calendar: Calendar, entries: Sequence[Entry]) -> Markup | None:
+def _band(calendar: Calendar, entries: Sequence[Entry], plans: Mapping[str, Plan]) -> Markup | None:
     """The speeds of the last days; None without a change to show."""
     decisions = [entry for entry in reversed(entries) if entry.kind == "decision"]
     if not decisions:
@@ -175,12 +175,13 @@ def _band(calendar: Calendar, entries: Sequence[Entry]) -> Markup | None:
     days = next((days for days in BAND_DAYS if _changes(decisions, until - days * DAY_MS) >= FEW), BAND_DAYS[-1])
     since = max(until - days * DAY_MS, decisions[0].at)
     speeds = sorted({speed_of(entry.document) for entry in decisions}, key=_slowness)
+    shades = shades_of(plans.values())
     spans: list[Span] = []
     for entry, after in zip(decisions, [*decisions[1:], None], strict=True):
         end, speed = until if after is None else after.at, speed_of(entry.document)
         if end > max(since, entry.at):
             start = spans.pop().start if spans and spans[-1].rank == speeds.index(speed) else max(since, entry.at)
-            spans.append(_span(calendar, start, end, speeds.index(speed), speed))
+            spans.append(replace(_span(calendar, start, end, speeds.index(speed), speed), shade=shades.get(speed)))
     if not spans:
         return None
     return history_band(spans, since, until, calendar, calendar.language.text("Speeds so far"))
