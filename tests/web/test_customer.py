@@ -330,7 +330,7 @@ async def test_a_speed_has_the_colour_of_its_step() -> None:
         {"name": name, "speed": speed, "quota": 1000, "down": down} | (up if name > "a" else {})
         for (name, speed), down in zip(speeds.items(), ("b", "c", "d", None), strict=True)
     ]
-    plans = {"type": "plans", "version": 2, "plans": PLANS["plans"] | {"steps": VPN | {"profiles": profiles}}}
+    plans = {"type": "plans", "version": 2, "plans": {"steps": VPN | {"profiles": profiles}}}
     async with shop(plans, registered("vm1/101", ["steps"]), used("vm1/101", 30, 1001)) as here:
         page = (await here.get(make_link(here.settings, "vm1/101", expires=NOW + DAY))).text
     shades = re.findall(r'class="(s\d)" width="100%" height="100%"', page)
