@@ -20,7 +20,7 @@ from stream.replica.model import News, Query
 from stream.replica.problems import LAG_MS, Known, notes_of, problems_of
 from stream.runtime.checkpoint import META
 from stream.runtime.plans import InForce
-from tests.core.feeding import small
+from tests.core.feeding import T0, small
 from tests.replica.stage import NOW, Counting, Fixed, caught_up, following, until
 from tests.replica.test_index import beginning, everything, traffic
 
@@ -183,6 +183,12 @@ async def test_another_log_in_its_place() -> None:
         assert replica.service(SERVICES[300]) is None
         assert replica.population() == other.tracker.population()
         assert {entry.service for entry in await everything(replica)} == {"vm1/1", "vm7/7"}
+        # all pages are read again then
+        other.count([{"type": "watermark", "source": "vm1", "at": T0 + 60_000}], at=T0 + 60_000)
+        await other.checkpoint()
+        await caught_up(replica)
+        assert not replica.known().damaged
+        assert replica.search(Query()).total == 2
 
 
 # ---------------------------------------------------------------- news
