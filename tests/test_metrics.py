@@ -86,6 +86,23 @@ def busy() -> Metrics:
     return metrics
 
 
+def test_the_oldest_notice() -> None:
+    """Its age grows with the clock; of several partitions the oldest counts, and none is 0."""
+    clock = Clock()
+    metrics = Metrics(clock)
+
+    def oldest() -> float | None:
+        return metrics.registry.get_sample_value("quota_stream_notices_oldest_seconds")
+
+    assert oldest() == 0
+    metrics.notices.undelivered(0, 1, clock.instant - 5000)
+    metrics.notices.undelivered(1, 1, clock.instant - 9000)
+    clock.instant += 1000
+    assert oldest() == 10
+    metrics.notices.undelivered(1, 0, None)
+    assert oldest() == 6
+
+
 def test_each_metric_is_documented() -> None:
     """Its name, type and help text stand in the README's table, and the table names no other."""
     rows = re.findall(r"^\| `(quota_stream_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", README.read_text(), flags=re.MULTILINE)

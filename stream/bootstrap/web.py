@@ -55,7 +55,7 @@ async def shown(parts: Parts, *, beside: bool) -> AsyncIterator[Shown | None]:
     operating = Operating(parts.log, clock=parts.clock, max_ahead_ms=config.max_ahead)
     access = Access(settings.access, secure=settings.secure, clock=parts.clock)
     app = web_app(replica, operating, access, settings, clock=parts.clock, metrics=metrics.web)
-    metrics.web.measure_age(lambda: replica.freshness().age_ms)
+    metrics.web.measure(lambda: replica.freshness().age_ms, lambda: replica.freshness().behind_ms)
     tls = None if web.tls is None else Tls(web.tls.cert_file, web.tls.key_file)
     stop = asyncio.Event()
     try:

@@ -30,7 +30,7 @@ class Metrics:
         self.enforcement = EnforcementMetrics(self.registry)
         self.platforms = PlatformMetrics(self.registry, clock)
         self.web = WebMetrics(self.registry)
-        self.notices = NoticeMetrics(self.registry)
+        self.notices = NoticeMetrics(self.registry, clock)
         self._assigned = Gauge(
             "quota_stream_assigned_partitions",
             "How many partitions this process is to serve in each of its roles.",

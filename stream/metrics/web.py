@@ -34,6 +34,11 @@ class WebMetrics:
             "How old what the API and the pages show is (NaN: not everything was read yet).",
             registry=registry,
         )
+        self._behind = Gauge(
+            "quota_stream_replica_behind_seconds",
+            "How long the oldest record waits that no tracker has counted (0: none waits, as far as is known).",
+            registry=registry,
+        )
 
     def answered(self, route: str, status: int, seconds: float | None) -> None:
         """`route`: its template.  `seconds`: None of a live connection."""
@@ -47,11 +52,12 @@ class WebMetrics:
         with self._live.track_inprogress():
             yield
 
-    def measure_age(self, age_ms: Callable[[], int | None]) -> None:
-        """Let the replica's age be asked for at each scrape."""
+    def measure(self, age_ms: Callable[[], int | None], behind_ms: Callable[[], int]) -> None:
+        """Let the replica's freshness be asked for at each scrape."""
 
         def age_s() -> float:
             age = age_ms()
             return math.nan if age is None else age / 1000
 
         self._age.set_function(age_s)
+        self._behind.set_function(lambda: behind_ms() / 1000)

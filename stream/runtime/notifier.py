@@ -46,7 +46,9 @@ class NoticeObserver(Protocol):
         """An attempt has ended: delivered, unavailable, refused, or dropped (refused for a day)."""
         ...
 
-    def undelivered(self, partition: int, count: int) -> None: ...
+    def undelivered(self, partition: int, count: int, since: int | None) -> None:
+        """So many wait; the oldest of them since then."""
+        ...
 
 
 class Notifier:
@@ -93,7 +95,7 @@ class Notifier:
             except Truncated as error:  # the receiver was down for longer than records are kept
                 raise Unavailable(f"{error}; going on with what is kept") from error
             finally:
-                self._observer.undelivered(partition, 0)
+                self._observer.undelivered(partition, 0, None)
 
     async def _book(self, lease: Lease) -> NoticeBook:
         """At the first start nothing of before is told.  What the log has no longer, or not yet, cannot be told."""
@@ -130,7 +132,7 @@ class Notifier:
     def _take(self, post: Post, partition: int, record: Record) -> None:
         notice = wire.notice_of(record, partition, self._kinds)
         if notice is not None:
-            post.take(record.offset, notice)
+            post.take(record.offset, record.timestamp, notice)
 
     async def _follow(self, lease: Lease, post: Post, stop: asyncio.Event) -> None:
         loop, written, partition = asyncio.get_running_loop(), post.book, lease.partition
@@ -157,7 +159,7 @@ class Notifier:
                     written = await _write(lease, post.book)  # 4 a crash before it repeats the last round
                 if post.book != written:
                     written = await _write(lease, post.book)
-                self._observer.undelivered(partition, len(post))
+                self._observer.undelivered(partition, len(post), post.oldest)
 
     def _look(self, post: Post) -> None:
         problems = None if self._problems is None else self._problems()

@@ -30,6 +30,8 @@ PATIENCE_S: Final = 120.0
 class _Item:
     offset: int | None
     """In the topic; None of an alarm."""
+    since: int
+    """When it began to wait."""
     notice: Notice
     alarm: Alarm | None = None
     retry_at_s: float = 0.0
@@ -66,8 +68,14 @@ class Post:
         """Notices that wait."""
         return sum(map(len, self._queues.values()))
 
-    def take(self, offset: int, notice: Notice) -> None:
-        self._queues.setdefault(notice.subject, deque()).append(_Item(offset, notice))
+    @property
+    def oldest(self) -> int | None:
+        """Since when the oldest of them waits."""
+        return min((queue[0].since for queue in self._queues.values()), default=None)
+
+    def take(self, offset: int, since: int, notice: Notice) -> None:
+        """`since`: when it came into the log."""
+        self._queues.setdefault(notice.subject, deque()).append(_Item(offset, since, notice))
         self.book = replace(self.book, waiting=self.book.waiting | {offset})
 
     def reached(self, offset: int) -> None:
@@ -91,7 +99,8 @@ class Post:
 
     def _await_alarm(self, alarm: Alarm) -> None:
         if not alarm.told or alarm.over is not None:
-            item = _Item(None, notice_of_alarm(alarm), alarm)
+            notice = notice_of_alarm(alarm)
+            item = _Item(None, notice.at, notice, alarm)
             self._queues.setdefault(_queue(alarm.id), deque()).append(item)
 
     async def round(self) -> bool:

@@ -58,7 +58,7 @@ def test_a_receiver_that_is_down_delays_and_loses_nothing() -> None:
 
     async def scenario(world: World) -> None:
         await world.begin()
-        world.inbox.down = True
+        world.inbox.down, began = True, world.clock.now()
         ids = [await world.decided(f"vm1/{number % 3}") for number in range(9)]
         await asyncio.sleep(1800)
         await world.kill()
@@ -66,10 +66,11 @@ def test_a_receiver_that_is_down_delays_and_loses_nothing() -> None:
         world.start()
         await asyncio.sleep(1800)
         assert world.inbox.got == []
-        assert world.observed.waiting == {0: 18}
+        assert (world.observed.waiting, world.observed.since) == ({0: 18}, {0: began})
         assert max(world.inbox.tries.values()) < 60  # less and less often
         world.inbox.down = False
         await world.told(*ids, within_s=600)
+        await world.until(lambda: world.observed.since == {0: None})
         for service in ("vm1/0", "vm1/1", "vm1/2"):
             own = [id for id in world.inbox.ids if id.startswith(f"{service}/")]
             assert own == [id for id in ids if id.startswith(f"{service}/")]

@@ -62,12 +62,13 @@ class Observed:
     def __init__(self) -> None:
         self.results: Counter[str] = Counter()
         self.waiting: dict[int, int] = {}
+        self.since: dict[int, int | None] = {}
 
     def notified(self, kind: str, result: str) -> None:
         self.results[result] += 1
 
-    def undelivered(self, partition: int, count: int) -> None:
-        self.waiting[partition] = count
+    def undelivered(self, partition: int, count: int, since: int | None) -> None:
+        self.waiting[partition], self.since[partition] = count, since
 
 
 class World:
