@@ -9,6 +9,7 @@ import pytest
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutants.alone import check_import
 from tests.simulation.mutants.mutant import CRASHED, Mutant
+from tests.simulation.whole_plot import draw
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +26,16 @@ def test_there_are_many_mutants() -> None:
     assert len(MUTANTS) >= 10
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
     assert all(mutant.says and mutant.within > 0 for mutant in MUTANTS)
+
+
+def test_a_mutant_that_hides_is_hunted_where_it_is_seen() -> None:
+    """In as many worlds as are stated, from its first one on; of whole worlds only in those that are about it."""
+    hidden = next(one for one in MUTANTS if one.first > 1 and not one.plots)
+    assert [*hidden.seeds] == [*range(hidden.first, hidden.first + hidden.within)]
+    about = next(one for one in MUTANTS if one.first > 1 and one.plots)
+    assert len([*about.seeds]) == about.within
+    assert min(about.seeds) >= about.first
+    assert all(draw(seed).kind in about.plots for seed in about.seeds)
 
 
 def test_a_crash_alone_is_no_catch() -> None:

@@ -18,7 +18,8 @@ from tests.simulation.mutants.mutant import Mutant
 def hunt(mutant: Mutant) -> None:
     check_import(mutant)
     for seed in mutant.seeds:
-        violations = tell(Case(mutant.kind, seed))
+        violations = run(Case(mutant.kind, seed)).violations
+        print(json.dumps({"seed": seed, "violations": violations}), flush=True)
         if mutant.is_caught_by(violations):
             return
 
@@ -33,21 +34,5 @@ def check_import(mutant: Mutant) -> None:
         raise SystemExit(f"{mutant.name}: THE MUTANT IS NOT WHAT RUNS: {expected} is not changed")
 
 
-def tell(case: Case) -> tuple[str, ...]:
-    violations = run(case).violations
-    print(json.dumps({"seed": case.seed, "violations": violations}), flush=True)
-    return violations
-
-
-def main(name: str, *seeds: str) -> None:
-    """The mutant of that name; or, of a kind of world, those of the seeds."""
-    mutant = next((one for one in MUTANTS if one.name == name), None)
-    if mutant is not None:
-        hunt(mutant)
-    else:
-        for seed in seeds:
-            tell(Case("log" if name == "log" else "whole", int(seed)))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    hunt(next(mutant for mutant in MUTANTS if mutant.name == sys.argv[1]))

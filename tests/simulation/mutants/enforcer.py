@@ -37,6 +37,7 @@ ENFORCER_MUTANTS = (
         new="service.told = True",
         kind="whole",
         within=66,
+        first=20,
         says="believed an old list",
     ),
     Mutant(
@@ -70,6 +71,7 @@ ENFORCER_MUTANTS = (
         kind="whole",
         plots=("lives",),
         within=70,
+        first=68,
         says="its speed is",
     ),
     Mutant(

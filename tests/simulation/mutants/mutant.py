@@ -33,7 +33,9 @@ class Mutant:
     new: str
     kind: Kind
     within: int
-    """It is caught in one of so many worlds: three times as many as were needed, and ten at least."""
+    """It is caught in one of so many worlds: three times as many as were needed from seed 1 on, and ten at least."""
+    first: int = 1
+    """The seed from which it is hunted: of one that hides in many worlds, shortly before it is seen."""
     plots: tuple[Plot, ...] = ()
     """Of whole worlds, only those of these kinds; none: of any."""
     says: str
@@ -41,8 +43,8 @@ class Mutant:
 
     @property
     def seeds(self) -> Iterator[int]:
-        """Of these worlds: the first ones of their kind."""
-        fitting = (seed for seed in count(1) if not self.plots or draw(seed).kind in self.plots)
+        """Of these worlds."""
+        fitting = (seed for seed in count(self.first) if not self.plots or draw(seed).kind in self.plots)
         return islice(fitting, self.within)
 
     def is_caught_by(self, violations: Iterable[str]) -> bool:

@@ -199,6 +199,7 @@ TRACKER_MUTANTS = (
         '    async with taken_over(log, "tracker", partition, deadline_s=settings.deadline_s) as lease:\n',
         kind="log",
         within=240,
+        first=75,
         says="which does not follow number",
     ),
     Mutant(
