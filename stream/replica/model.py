@@ -131,7 +131,7 @@ class PlatformStatus:
     shadow: bool
     configured: bool
     standing: Mapping[str, Standing] = field(default_factory=dict)
-    """What waits for somebody, by kind: suspect, left, yielded, unreturned."""
+    """What waits for somebody, by kind: braked, suspect, left, yielded, unreturned."""
 
 
 @dataclass(frozen=True, slots=True)
