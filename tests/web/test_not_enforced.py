@@ -47,12 +47,7 @@ async def seen(made: Installation) -> AsyncIterator[Page]:
 
 async def in_sight(page: Page, selector: str, text: str) -> None:
     """It says so where nobody needs to scroll."""
-    place = page.locator(selector, has_text=text).first
-    await expect(place).to_be_visible()
-    box, size = await place.bounding_box(), page.viewport_size
-    assert box is not None
-    assert size is not None
-    assert box["y"] + box["height"] <= size["height"], f"{text}: {box} at {size}"
+    await expect(page.locator(selector, has_text=text).first).to_be_in_viewport(ratio=1)
 
 
 async def shuts_nobody_out(page: Page) -> None:
