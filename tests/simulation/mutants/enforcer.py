@@ -83,6 +83,7 @@ ENFORCER_MUTANTS = (
         kind="whole",
         plots=("repair",),
         within=80,
+        first=222,
         says="makes repair number",
     ),
     Mutant(
