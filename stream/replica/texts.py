@@ -35,15 +35,15 @@ def folded(text: str) -> str:
 class Written(NamedTuple):
     """Texts to be put, one after the other, each row once."""
 
-    rows: Int64s
-    sizes: Int64s
+    rows: Rows
+    sizes: NDArray[np.uint16]
     data: bytes
 
 
 def written(rows: Sequence[int], texts: Sequence[str]) -> Written:
     encoded = [text.encode() for text in texts]
-    sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    return Written(np.array(rows, np.int64), sizes, b"".join(encoded))
+    sizes = np.fromiter(map(len, encoded), np.uint16, len(encoded))
+    return Written(np.array(rows, np.int32), sizes, b"".join(encoded))
 
 
 class Texts:
@@ -92,7 +92,7 @@ class Texts:
         """The same for many."""
         if not parts:
             return
-        numbers = np.concatenate([part.rows for part in parts])
+        numbers = np.concatenate([part.rows for part in parts]).astype(np.int64)
         sizes = np.concatenate([part.sizes for part in parts])
         if not len(numbers):
             return
@@ -104,7 +104,8 @@ class Texts:
         self._wasted += int(former.sum())
         self.count += int(np.count_nonzero(sizes)) - int(np.count_nonzero(former))
         self._sizes[rows], self._in_order[rows] = 0, False
-        self._starts[rows] = self._append(b"".join(part.data for part in parts)) + np.cumsum(sizes) - sizes
+        starts = np.cumsum(sizes, dtype=np.int64) - sizes
+        self._starts[rows] = self._append(b"".join(part.data for part in parts)) + starts
         self._sizes[rows] = sizes
         self._is_settled = False
 
