@@ -23,6 +23,10 @@ IDLE_S = 0.5
 """How long a read of the log waits for more before it looks up."""
 
 
+class Misunderstood(Misconfigured):
+    """What is wished means nothing to any tracker: nothing is written."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What is to be done to a service; section "Adjustments" of the README says what each kind does."""
@@ -79,7 +83,7 @@ class Operating:
     async def adjust(self, wish: Wish, *, by: str, wait_s: float | None) -> Outcome:
         """Put it into the log; then wait so long until it is counted (None: not at all).
 
-        Raises Misconfigured if it cannot be understood, and nothing is written; Rejected if the tracker refused it.
+        Raises Misunderstood, and Rejected if the tracker refused it.
         """
         identity = str(uuid.uuid4()) if wish.id is None else wish.id
         message = self._message(wish, identity, by)
@@ -102,12 +106,12 @@ class Operating:
         """Have a service removed: by its tracker, like a deregistration, and from whatever shows its history.
 
         Whether it is registered or not.  Its enforcer gives its speed back, and forgets it a day later.  Waits so long
-        until the tracker has counted it (None: not at all).  Raises Misconfigured if that is no service's name.
+        until the tracker has counted it (None: not at all).  Raises Misunderstood if that is no service's name.
         """
         message = wire.encode_forget(service)
         for event in wire.Decoder().decode([Record(0, self._clock.now(), *message)]):
             if isinstance(event, Malformed):
-                raise Misconfigured(f"{event.reason}; {event.cure}")
+                raise Misunderstood(f"{event.reason}; {event.cure}")
         log, partition = self._log, wire.partition_of(service, self._log.partitions)
         state_end = (await log.bounds(STATE, partition))[1]
         offset = await log.append(DELTAS, partition, [message]) - 1
@@ -130,7 +134,7 @@ class Operating:
         )  # fmt: skip
         for event in wire.Decoder(max_ahead_ms=self._max_ahead_ms).decode([Record(0, self._clock.now(), *message)]):
             if isinstance(event, Malformed):
-                raise Misconfigured(f"{event.reason}; {event.cure}")
+                raise Misunderstood(f"{event.reason}; {event.cure}")
         return message
 
     async def allow(self, platform: str, *, for_ms: int, by: str, why: str = "") -> int:

@@ -168,6 +168,7 @@ class Scene:
                 ):
                     answer = await anna.post(path, json=body, params={"wait_s": 0})
                     if answer.status_code != 202:
+                        assert answer.status_code == 503, "nothing is wrong with the request"
                         raise Misconfigured(answer.json()["detail"])
 
     @asynccontextmanager

@@ -15,7 +15,7 @@ from stream.core.errors import Misconfigured, Rejected
 from stream.core.model import MAX_BYTES, MAX_INSTANT
 from stream.ports import Clock
 from stream.replica.replica import Replica
-from stream.runtime.operating import Operating, Wish, another, is_same
+from stream.runtime.operating import Misunderstood, Operating, Wish, another, is_same
 from stream.web.access import Operator
 from stream.web.api.answers import PREFIX, Document, Instant, Service, errors, no_service
 from stream.web.api.events import with_heartbeats
@@ -172,7 +172,7 @@ class Verbs:
         await self._is_known(wish)
         try:
             outcome = await self._operating.adjust(wish, by=who.name, wait_s=wait_s or None)
-        except Misconfigured as error:
+        except Misunderstood as error:
             raise HTTPException(422, str(error)) from error
         except Rejected as error:
             raise HTTPException(409, str(error)) from error
@@ -259,7 +259,10 @@ class Verbs:
 
         If its platform still lists it and a rule still matches it, the collector registers it again, as a new one.
         """
-        outcome = await self._operating.forget(service, by=who.name, why=wanted.why, wait_s=wait_s or None)
+        try:
+            outcome = await self._operating.forget(service, by=who.name, why=wanted.why, wait_s=wait_s or None)
+        except Misunderstood as error:
+            raise HTTPException(422, str(error)) from error
         if outcome.counted:
             await until(self._replica, lambda: self._replica.shows(outcome.partition, outcome.offset))
         else:
