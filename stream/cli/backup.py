@@ -33,7 +33,7 @@ def backup(config: Config, target: Path) -> None:
         raise Misconfigured(f"{config.file}: the brokers' replicas are the copies of a log on Kafka; see `replication`")
     if config.log.path is None:
         raise Misconfigured(f"{config.file}: a log in memory cannot be copied; write log: sqlite:quota-stream.db")
-    with click.progressbar(length=1, label="copying", file=sys.stderr) as bar:
+    with click.progressbar(length=1, label="copying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
         def progress(done: int, whole: int) -> None:
             bar.length = whole

@@ -22,15 +22,19 @@ REGISTERED_AGAIN = (
 
 @click.command("forget", cls=Command, epilog=examples("quota-stream service forget vm1/101 --why 'asked for by mail'"))
 @click.argument("service_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--why", default="", metavar="TEXT", help="Kept with it; name nobody.")
 @click.option("--wait", "wait_ms", default="10s", callback=quantity(duration_ms), show_default=True,
               help="How long to wait until it is counted.")  # fmt: skip
 @pass_config
-def forget(config: Config, service_id: str, *, why: str, wait_ms: int) -> None:
+def forget(config: Config, service_id: str, *, yes: bool, why: str, wait_ms: int) -> None:
     """Remove a service, registered or not, from the state, the history and the pages.
 
     Its speed is given back.  What the log itself holds of it goes with the age of its topics, see the README.
     """
+    if not yes:
+        question = printable(f"forget {service_id}, its state and its history?  Nothing brings them back")
+        click.confirm(question, abort=True, err=True)
     outcome = run(_forget(config, service_id, why, wait_ms / 1000))
     if not outcome.counted:
         raise Unavailable(

@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import structlog
 
-from stream.core.enforced import Enforcement, Result, speed_to_json
+from stream.core.enforced import Enforcement, Result
 from stream.core.enforcement import ALARMS, NOTHING, Due, Verdict, decide
 from stream.core.errors import Busy, Refused, Unavailable
 from stream.core.speed import ORIGINAL, Speed
 from stream.ports import Clock
 from stream.runtime.ledger import Ledger
 from stream.runtime.site import EnforcementObserver, Seen, Site
+from stream.runtime.telling import fields_of
 from stream.runtime.worker import Backoff
 
 log = structlog.get_logger()
@@ -282,11 +283,11 @@ class Errands:
         if (verdict.finding or shadowed) and said != service.said:
             explained = _explained(service, verdict.state or service.state)
             if shadowed:
-                log.info("enforcement.shadow", shown=_shown(shown), **explained)
+                log.info("enforcement.shadow", **fields_of("shown", shown), **explained)
             if verdict.finding:
                 self._observer.found(service.site.name, verdict.finding)
                 tell = log.error if verdict.finding in ALARMS else log.warning
-                tell(f"enforcement.{verdict.finding}", shown=_shown(shown), **explained)
+                tell(f"enforcement.{verdict.finding}", **fields_of("shown", shown), **explained)
         service.said = said
 
 
@@ -294,13 +295,9 @@ def _explained(service: Service, state: Enforcement | None) -> dict[str, object]
     """What is known of a service's enforcement, for the log."""
     due, known = service.due, dict[str, object](service=service.name)
     if due is not None:
-        known |= {"incarnation": due.incarnation, "revision": due.revision, "due": speed_to_json(due.speed)}
+        known |= {"incarnation": due.incarnation, "revision": due.revision, **fields_of("due", due.speed)}
     if state is not None:
-        known["original"] = speed_to_json(state.original)
+        known |= fields_of("original", state.original)
     if state is not None and state.intent is not None:
-        known["wanted"] = speed_to_json(state.intent.wanted)
+        known |= fields_of("wanted", state.intent.wanted)
     return known
-
-
-def _shown(limits: Speed | None) -> dict[str, int | None] | None:
-    return None if limits is None else speed_to_json(limits)

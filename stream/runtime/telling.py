@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from stream.core.model import Decision, QuotaWarning
+from stream.core.speed import Speed
 
 log = structlog.get_logger()
 
@@ -20,7 +21,7 @@ def teller() -> Callable[[Decision | QuotaWarning], None]:
 
 
 def _tell(info: Callable[..., None], outcome: Decision | QuotaWarning) -> None:
-    """What was decided of which service, from where to where, and why; who did it, if somebody did.  Speed: bit/s."""
+    """What was decided of which service, from where to where, and why; who did it, if somebody did."""
     told: dict[str, Any] = {"service": outcome.service, "at": _instant(outcome.at)}
     if outcome.plan is not None:
         told["plan"] = outcome.plan
@@ -32,7 +33,7 @@ def _tell(info: Callable[..., None], outcome: Decision | QuotaWarning) -> None:
     if outcome.to is not None:
         told["from"], told["to"] = outcome.from_, outcome.to
     told["reason"], told["revision"] = outcome.reason, outcome.revision
-    told["speed_in"], told["speed_out"] = outcome.speed
+    told |= fields_of("speed", outcome.speed)
     if outcome.adjustment is not None:
         told |= {name: outcome.adjustment[name] for name in ("id", "by", "why") if name in outcome.adjustment}
     info("quota.decided", **told)
@@ -42,3 +43,9 @@ def _tell(info: Callable[..., None], outcome: Decision | QuotaWarning) -> None:
 def _instant(at: int) -> str:
     """Of many the same: they end at the same time."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat()
+
+
+def fields_of(name: str, speed: Speed | None) -> dict[str, int | None]:
+    """A speed as two fields, in bit/s; None where there is no limit, or it is not known."""
+    in_, out = speed or (None, None)
+    return {f"{name}_in": in_, f"{name}_out": out}

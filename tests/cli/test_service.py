@@ -271,18 +271,21 @@ def test_nobody_counts_it() -> None:
 
 
 def test_forget() -> None:
-    """Nothing is shown any more, registered or not; who registers it again begins anew."""
-    told = call("service", "forget", "vm1/1", "--why", "by mail", "--wait", "100ms", status=1).stderr
+    """It asks first.  Nothing is shown any more, registered or not; who registers it again begins anew."""
+    asked = call("service", "forget", "vm1/1", stdin="n\n", status=1).stderr
+    assert "forget vm1/1, its state and its history?" in asked
+    assert [one["service"] for one in lines(call("service", "list", "--json"))] == ["vm1/1", "vm1/2"]
+    told = call("service", "forget", "--yes", "vm1/1", "--why", "by mail", "--wait", "100ms", status=1).stderr
     assert "was not counted within 0.1 s" in told
     call("run", "--drain")
     assert [one["service"] for one in lines(call("service", "list", "--json"))] == ["vm1/2"]
     assert "no such service" in call("service", "history", "vm1/1", status=2).stderr
     assert "no such service" in call("service", "show", "vm1/1", status=2).stderr
-    call("service", "forget", "vm1/1", "--wait", "100ms", status=1)
+    call("service", "forget", "--yes", "vm1/1", "--wait", "100ms", status=1)
     call("publish", stdin=registration("vm1/1"))
     call("run", "--drain")
     assert [one["reason"] for one in lines(call("service", "history", "vm1/1", "--json"))] == ["registered"]
-    assert "is no service id" in call("service", "forget", "@x", status=2).stderr
+    assert "is no service id" in call("service", "forget", "--yes", "@x", status=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_shadow_decides_and_explains_and_touches_nothing() -> None:
             await world.decided(ONE, mbit(10))
             await world.quiet(1000)
         said = [line for line in lines if line["event"] == "enforcement.shadow"]
-        assert [line["wanted"]["in"] for line in said] == [50_000_000, 10_000_000]
+        assert [line["wanted_in"] for line in said] == [50_000_000, 10_000_000]
         assert said[0]["service"] == ONE
         assert (world.platform.posts, world.known) == ([], set())
 

@@ -480,6 +480,20 @@ async def test_the_speed_is_the_one_that_the_service_has(
     assert ("lowered" in told) == (page.slowed and not page.notices)
 
 
+async def test_no_speeds_of_before_are_painted_up_to_now_where_none_is_set() -> None:
+    """What was decided is not what was, once the platform is released."""
+    async with shop(registered("vm1/101"), used("vm1/101", 30, 1001 << 20), used("vm1/101", 1, 10 << 20)) as here:
+        status = here.replica.service("vm1/101")
+        entries = (await here.replica.history("vm1/101")).entries
+    assert status is not None
+    platform = PlatformStatus(name="vm1", configured=True, shadow=False, released=False, braked=False, allowed_until=0)
+    pages = [
+        page_of(status, each, entries, None, Calendar(languages()["en"], ZONE, NOW), shadow=False)
+        for each in (platform, replace(platform, released=True))
+    ]
+    assert [page.band is None for page in pages] == [False, True]
+
+
 async def test_a_trial_says_that_it_is_one() -> None:
     """In shadow no speed is changed, so none is claimed to be."""
     async with shop(registered("vm1/101"), shadow=True) as here:

@@ -89,7 +89,7 @@ def page_of(
         notices=tuple(_notices(calendar, status, is_other=other is not None, is_released=is_released, shadow=shadow)),
         usages=[_usage(calendar, plan, plans[plan.plan]) for plan in view.plans],
         coming=() if forecast is None or is_released else tuple(coming_texts(calendar, forecast)),
-        band=_band(calendar, own, plans),
+        band=None if is_released else _band(calendar, own, plans),
         lines=[_line(calendar, entry, plans) for entry in own[:MOST_LINES]],
         counted=_counted(calendar, view),
     )
