@@ -63,7 +63,9 @@ async def test_changes_alarms_and_whom_to_forget(folder: Path) -> None:
         ]
         assert events[3]["type"] == "quota-stream.alarm"
         assert (events[3]["data"]["state"], "not registered" in events[3]["data"]["text"]) == ("raised", True)
-        assert (await called(folder, "service", "forget", "--yes", "vm1/1")).startswith("vm1/1: forgotten; if its platform")
+        assert (await called(folder, "service", "forget", "--yes", "vm1/1")).startswith(
+            "vm1/1: forgotten; if its platform"
+        )
         (gone,) = (await heard(folder, 5))[4:]
         assert (gone["subject"], gone["data"]["reason"]) == ("vm1/1", "deregistered")
         assert await run.stop() == 0
