@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
-from stream.core.errors import Fenced
+from stream.core.errors import Fenced, Unavailable
 from stream.ports import CHANGES, DELTAS, ENFORCEMENTS, STATE, Message
 from tests.adapters.world import DEADLINE_S, PARTITIONS, World, messages, read_all, values
 
@@ -62,12 +62,17 @@ class OwnershipContract:
         assert await world.log.snapshot(ENFORCEMENTS, 0) == {b"vm1/1": b"owner"}
 
     async def test_writes_race_with_a_take_over(self, world: World) -> None:
-        """Of writes that race with a take-over, those that came late are refused; none is lost, none slips in."""
+        """Of writes that race with a take-over, those that came late are refused; none is lost, none slips in.  Of one
+        whose end a broker could not tell in the midst of that, either may be."""
         async with world.log.take_over("tracker", 0) as former:
+            doubtful = list[str]()
 
             async def write(number: int) -> bool:
                 try:
                     await former.write(CHANGES, messages(str(number)))
+                except Unavailable:
+                    doubtful.append(str(number))  # all after the first one were not tried
+                    return False
                 except Fenced:
                     return False
                 return True
@@ -77,7 +82,8 @@ class OwnershipContract:
                 after = values(await read_all(world.other, CHANGES, 0))
                 await lease.write(CHANGES, messages("latter"))
                 written = [str(number) for number, task in enumerate(racing) if await task]
-        assert sorted(after) == sorted(written)
+        assert set(written) <= set(after) <= {*written, *doubtful[:1]}
+        assert len(after) == len(set(after))
         assert values(await read_all(world.log, CHANGES, 0)) == [*after, "latter"]
 
     async def test_the_fenced_spoil_nothing(self, world: World) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -43,6 +44,8 @@ TOOLS = {
     "topics": "org.apache.kafka.tools.TopicCommand",
     "transactions": "org.apache.kafka.tools.TransactionsCommand",
 }
+LOGGED = re.compile(r"%\d\|")
+"""How the lines of kcat's library begin."""
 LISTENERS = {
     "PLAINTEXT": "PLAINTEXT",
     "CONTROLLER": "PLAINTEXT",
@@ -222,11 +225,12 @@ class Cluster:
         return await _called(*JAVA, "-cp", f"{JARS}/*", TOOLS[name], *words, stdin=stdin, status=status)
 
     async def kcat(self, *words: str, stdin: str = "", status: int = 0) -> str:
-        """What kcat prints."""
+        """What kcat prints; if all goes well, without what its library logs of brokers that are away."""
         program, environ = kcat()
         if "-b" not in words:
             words = ("-b", self.servers(), *words)
-        return await _called(str(program), *words, stdin=stdin, status=status, env=dict(environ))
+        said = await _called(str(program), *words, stdin=stdin, status=status, env=dict(environ))
+        return said if status else "".join(line for line in said.splitlines(keepends=True) if not LOGGED.match(line))
 
     # How it is made
 
