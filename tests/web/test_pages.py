@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -75,14 +76,31 @@ def views(stage: Stage) -> dict[str, ServiceView]:
     return stage.run(read())
 
 
+def compared(stage: Stage, compare: Callable[[Mapping[str, ServiceView]], None]) -> None:
+    """With what the trackers know; anew if they have counted on meanwhile."""
+    while True:
+        known = views(stage)
+        try:
+            compare(known)
+        except AssertionError:
+            if views(stage) == known:
+                raise
+        else:
+            return
+
+
 # ---------------------------------------------------------------- what they say
 
 
 def test_a_service_page_says_what_the_tracker_knows(stage: Stage, anna: Visitor) -> None:
     """Speed, profiles, sums and every slice of every window stand on each service's page."""
-    for name, view in views(stage).items():
-        if not name.startswith("vm1/"):
-            continue
+
+    def compare(known: Mapping[str, ServiceView]) -> None:
+        for name, view in known.items():
+            if name.startswith("vm1/"):
+                says(name, view)
+
+    def says(name: str, view: ServiceView) -> None:
         assert anna.open(f"/services/{name}") == 200
         expect(anna.page.locator(".hero .speed")).to_have_text(due_text(view.speed))
         for card, plan in zip(anna.page.locator(".plans > section").all(), view.plans, strict=True):
@@ -90,6 +108,8 @@ def test_a_service_page_says_what_the_tracker_knows(stage: Stage, anna: Visitor)
             expect(card.locator("> p").first).to_contain_text(f"{rounded_size_text(plan.usage_bytes)} ")
             shown = [one.get_attribute("title") for one in card.locator("td.number").all()]
             assert shown == ([f"{part.bytes:,} bytes" for part in plan.window] if len(plan.window) > 1 else [])
+
+    compared(stage, compare)
 
 
 def test_the_speed_is_explained_in_a_sentence(anna: Visitor) -> None:
@@ -113,16 +133,15 @@ def test_the_forecast_is_shown(stage: Stage, anna: Visitor) -> None:
 
 def test_the_overview_counts_as_the_trackers_do(stage: Stage, anna: Visitor) -> None:
     """Services by plan and profile, and the sources."""
-    counted: dict[str, int] = {}
-    for view in views(stage).values():
-        for plan in view.plans:
-            counted[f"plan={plan.plan}&profile={plan.profile}"] = (
-                counted.get(f"plan={plan.plan}&profile={plan.profile}", 0) + 1
-            )
-    anna.open("/")
-    for row in anna.page.locator(".legend tbody tr").all():
-        address = str(row.locator("a").get_attribute("href")).partition("?")[2]
-        assert int(row.locator(".number").first.inner_text()) == counted.get(address, 0)
+
+    def compare(known: Mapping[str, ServiceView]) -> None:
+        counted = Counter(f"plan={plan.plan}&profile={plan.profile}" for view in known.values() for plan in view.plans)
+        anna.open("/")
+        for row in anna.page.locator(".legend tbody tr").all():
+            address = str(row.locator("a").get_attribute("href")).partition("?")[2]
+            assert int(row.locator(".number").first.inner_text()) == counted[address]
+
+    compared(stage, compare)
     expect(anna.page.locator("#sources")).to_contain_text("vm1")
     expect(anna.page.locator("#problems")).to_contain_text("records were rejected within a day")
 
