@@ -27,6 +27,10 @@ DEFAULTS = {
 """Of answers that do not set them themselves: what is personal is the rule here, and what may be stored says so."""
 
 
+SECRET = {"Referrer-Policy": "no-referrer"}
+"""Where the path is a customer's secret, or a part of it, whatever is answered there."""
+
+
 class Headers:
     """Middleware: each answer gets the DEFAULTS that it lacks."""
 
@@ -34,10 +38,12 @@ class Headers:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_secret = scope["type"] == "http" and scope["path"].lstrip("/").startswith("c/")
+
         async def with_defaults(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in DEFAULTS.items():
+                for name, value in (DEFAULTS | SECRET if is_secret else DEFAULTS).items():
                     headers.setdefault(name, value)
             await send(message)
 

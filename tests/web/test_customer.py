@@ -24,6 +24,7 @@ from stream.adapters.memory import MemoryLog
 from stream.cli.logs import configure_logs
 from stream.core.enforced import Enforcement, Intent
 from stream.core.errors import Misconfigured
+from stream.core.forecast import forecast
 from stream.core.plan import CalendarWindow, SlidingWindow
 from stream.core.speed import Speed
 from stream.replica.model import PlatformStatus
@@ -34,6 +35,7 @@ from stream.web.customer.links import service_of, sign
 from stream.web.customer.page import page_of
 from stream.web.customer.words import window_text
 from stream.web.headers import Headers
+from stream.web.pages.foretold import foretold
 from stream.web.pictures import shade
 from stream.web.serving import serving
 from stream.web.settings import AccessSettings, WebSettings
@@ -250,7 +252,9 @@ async def test_the_token_stays_where_it_is() -> None:
         with capture_logs() as lines:
             response = await here.get(link)
             refused = await here.get(link + "x")
-    assert response.headers["Referrer-Policy"] == refused.headers["Referrer-Policy"] == "no-referrer"
+            beside = [await here.get(f"{link}{more}") for more in ("/", "/x", "%2f")]
+    answers = (response, refused, *beside)
+    assert {answer.headers["Referrer-Policy"] for answer in answers} == {"no-referrer"}
     assert response.headers["Cache-Control"] == "no-store"
     token = link.rpartition("/")[2]
     assert token not in repr(lines)
@@ -320,6 +324,17 @@ async def test_slowed_down() -> None:
     assert "If you go on as now" not in page  # the same again
     assert "vm1" not in page
     assert "1,001 MiB used in the last hour, 1,000 MiB allowed 10 Mbit/s" in page
+
+
+async def test_operators_are_not_promised_more_than_is_so() -> None:
+    """A bound is never rounded up: on their page as on the customer's."""
+    records = registered("vm1/101"), used("vm1/101", 30, 1001 << 20), used("vm1/101", 1, 10_700_000)
+    async with shop(*records) as here:
+        status = here.replica.service("vm1/101")
+    assert status is not None
+    (bound,) = {coming.below_bytes for coming in forecast(status.view, status.plans).exact if coming.kind == "up"}
+    assert bound == 1000 * (1 << 20) - 10_700_000
+    assert "if less than 989.79 MiB is used until then." in [line.after.strip() for line in foretold(status)]
 
 
 async def test_a_speed_has_the_colour_of_its_step() -> None:

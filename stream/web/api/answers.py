@@ -73,8 +73,8 @@ ERRORS: Mapping[int, str] = {
     409: "the tracker refused it, or its id belongs to another one",
     413: "the body is too large",
     422: "the request cannot be understood",
-    429: "too many wrong tokens, or too many live connections",
-    503: "the log or the index does not answer now; repeat it",
+    429: "too many wrong tokens",
+    503: "the log or the index does not answer now, or there are too many live connections; repeat it",
 }
 
 

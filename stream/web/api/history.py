@@ -16,7 +16,7 @@ from stream.core.enforced import speed_from_json
 from stream.replica import model
 from stream.replica.index import ENTRIES_PLACE
 from stream.replica.replica import Replica
-from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Service, Tags, errors
+from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Service, Tags
 
 MOST_ENTRIES = 1000
 MOST_PLACE = 500
@@ -28,8 +28,11 @@ COLUMNS = (
     "by", "why", "result", "id",
 )  # fmt: skip
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 """A cell that begins so is taken for a formula by spreadsheets."""
+
+HIDDEN = "\N{REPLACEMENT CHARACTER}"
+"""Stands for what cannot be seen: escapes, marks that turn the direction."""
 
 Before = Annotated[
     str | None, Query(max_length=MOST_PLACE, pattern=ENTRIES_PLACE, description="`next` of the page before")
@@ -72,7 +75,7 @@ def history_router(replica: Replica, tags: Tags, first: Sequence[params.Depends]
         """What happened to any service."""
         return EntriesDocument.model_validate(await replica.recent(since=since, before=before, limit=limit))
 
-    @router.get("/history/{service:path}", dependencies=[Depends(tags)], responses=TAGGED | errors(404))
+    @router.get("/history/{service:path}", dependencies=[Depends(tags)], responses=TAGGED)
     async def history(
         service: Service, before: Before = None, limit: Limit = 100, since: Since = None
     ) -> EntriesDocument:
@@ -82,7 +85,7 @@ def history_router(replica: Replica, tags: Tags, first: Sequence[params.Depends]
     @router.get(
         "/history.csv/{service:path}",
         dependencies=[Depends(tags)],
-        responses=TAGGED | errors(404) | TABLE,
+        responses=TAGGED | TABLE,
         response_class=Response,
     )
     async def history_csv(service: Service, tagged: Response, since: Since = None) -> Response:
@@ -139,7 +142,10 @@ def csv_text(rows: Sequence[Sequence[object]]) -> str:
 def _cell(value: object) -> object:
     if value is None:
         return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    visible = "".join(c if c.isprintable() or c in "\t\r\n" else HIDDEN for c in value)
+    return f"'{visible}" if visible.lstrip(f" {HIDDEN}").startswith(FORMULA) else visible
 
 
 def _time(at: int) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stream.config.units import rounded_size_text
 from stream.core.coming import Coming, Forecast, Pace
 from stream.core.forecast import forecast
 from stream.core.speed import Speed
 from stream.replica.model import Status
+from stream.web.foretelling import rounded_down_text
 from stream.web.pages.words import due_text
 from stream.web.rendering import age_text
 
@@ -40,7 +40,7 @@ def _exact(told: Forecast) -> Iterator[Foretold]:
             continue  # the way up that it opens says it better
         before = f"{coming.plan}: {_what(coming, told.speed)}" if several else _what(coming, told.speed)
         limit = coming.below_bytes
-        after = "" if limit is None else f" if less than {rounded_size_text(limit)} is used until then"
+        after = "" if limit is None else f" if less than {rounded_down_text(limit)} is used until then"
         yield Foretold(f"{before[:1].upper()}{before[1:]}" if not several else before, coming.at, f"{after}.", True)
 
 
