@@ -284,7 +284,7 @@ async def test_csv(here: House) -> None:
                 assert not [cell for cell in row if cell.strip(" \N{REPLACEMENT CHARACTER}").startswith(SIGNS)], kind
                 assert all(c.isprintable() or c in "\t\r\n" for cell in row for c in cell), kind
             told = "".join(
-                c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in as_reasons()[kind]
+                c if c.isprintable() or c in "\t\r\n" else "\N{REPLACEMENT CHARACTER}" for c in as_reasons()[kind]
             )
             assert any(told in cell for row in rows for cell in row), kind
 
