@@ -207,6 +207,7 @@ class Index:
             ("INSERT OR REPLACE INTO forgotten VALUES (?, ?, ?)", [(digest, before, appended)]),
             ("DELETE FROM entries WHERE service = ? AND incarnation < ?", [(service, before)]),
         )
+        await self._ask("PRAGMA wal_checkpoint(TRUNCATE)")  # which has it, too
 
     def _is_kept(self, entry: Entry) -> bool:
         return not self._forgotten or entry.incarnation >= self._forgotten.get(_digest(entry.service), 0)
