@@ -131,7 +131,7 @@ async def caught_up(replica: Replica, following: asyncio.Task[None] | None = Non
 async def until(holds: Callable[[], bool], what: str) -> None:
     """Wait for a condition."""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     except TimeoutError:
