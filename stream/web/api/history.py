@@ -16,7 +16,7 @@ from stream.core.enforced import speed_from_json
 from stream.replica import model
 from stream.replica.index import ENTRIES_PLACE
 from stream.replica.replica import Replica
-from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Service, Tags
+from stream.web.api.answers import PREFIX, READING, TAGGED, Document, Instant, Service, Tags, errors
 
 MOST_ENTRIES = 1000
 MOST_PLACE = 500
@@ -75,7 +75,7 @@ def history_router(replica: Replica, tags: Tags, first: Sequence[params.Depends]
         """What happened to any service."""
         return EntriesDocument.model_validate(await replica.recent(since=since, before=before, limit=limit))
 
-    @router.get("/history/{service:path}", dependencies=[Depends(tags)], responses=TAGGED)
+    @router.get("/history/{service:path}", dependencies=[Depends(tags)], responses=TAGGED | errors(404))
     async def history(
         service: Service, before: Before = None, limit: Limit = 100, since: Since = None
     ) -> EntriesDocument:
@@ -85,7 +85,7 @@ def history_router(replica: Replica, tags: Tags, first: Sequence[params.Depends]
     @router.get(
         "/history.csv/{service:path}",
         dependencies=[Depends(tags)],
-        responses=TAGGED | TABLE,
+        responses=TAGGED | errors(404) | TABLE,
         response_class=Response,
     )
     async def history_csv(service: Service, tagged: Response, since: Since = None) -> Response:
