@@ -53,7 +53,10 @@ class Books:
         """Take note of all that the log holds by now."""
         for number, oracle in enumerate(self.oracles):
             for record in await self._new(DELTAS, number):
-                value = orjson.loads(record.value or b"")
+                try:
+                    value = orjson.loads(record.value or b"")
+                except orjson.JSONDecodeError:  # a dead letter, which changes nothing
+                    continue
                 oracle.apply(record.offset, record.timestamp, value)
                 self._note(value)
             for record in await self._new(CHANGES, number):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,9 @@ from stream.core.view import ServiceView
 from stream.runtime.checkpoint import load
 from stream.runtime.operating import Wish
 from stream.web.pages.words import due_text
+from tests.core.driving import exported
+from tests.day.books import Books
+from tests.oracle.partition import exported as by_oracle
 from tests.web.browser import Visitor, browsing, log_in, overflow, violations, visiting
 from tests.web.hostile import SCRIPT, as_ids
 from tests.web.stage import Stage, staged
@@ -90,6 +94,25 @@ def compared(stage: Stage, compare: Callable[[Mapping[str, ServiceView]], None])
 
 
 # ---------------------------------------------------------------- what they say
+
+
+def test_what_the_pages_are_compared_with_is_what_the_oracle_says(stage: Stage) -> None:
+    """The trackers' whole state of every service, and each decision and warning in its place, from the log alone."""
+
+    async def wrong() -> list[object]:
+        books = Books(stage.log)
+        await books.read()
+        due = {name: service for oracle in books.oracles for name, service in oracle.services.items()}
+        counted = await books.counted()
+        differing = [name for name in due.keys() & counted.keys() if by_oracle(due[name]) != exported(counted[name])]
+        return [*differing, *(due.keys() ^ counted.keys()), *books.wrong_outcomes()]
+
+    async def never_wrong_for_long() -> None:
+        async with asyncio.timeout(25):  # what was read last may not be counted yet
+            while await wrong():
+                pass
+
+    stage.run(never_wrong_for_long())
 
 
 def test_a_service_page_says_what_the_tracker_knows(stage: Stage, anna: Visitor) -> None:
