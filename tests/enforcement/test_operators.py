@@ -41,17 +41,22 @@ def test_a_shadow_decides_and_explains_and_touches_nothing() -> None:
     live(scenario)
 
 
+async def half_are_to_be_slowed(world: World, *, quiet_s: float) -> None:
+    """Of 80 services, which nobody has touched for so long."""
+    world.brake = BrakeRule()
+    for number in range(80):
+        await world.registered(f"vm1/{number}", mbit(1000))
+    world.start()
+    await world.quiet(quiet_s)
+    for number in range(40):
+        await world.decided(f"vm1/{number}", mbit(10))
+
+
 def test_the_brake_holds_up_slowing_until_it_is_allowed() -> None:
     """A tenth of the services, at least five; the others wait, and it is loud."""
 
     async def scenario(world: World) -> None:
-        world.brake = BrakeRule()
-        for number in range(80):
-            await world.registered(f"vm1/{number}", mbit(1000))
-        world.start()
-        await world.quiet(10)
-        for number in range(40):
-            await world.decided(f"vm1/{number}", mbit(10))
+        await half_are_to_be_slowed(world, quiet_s=10)
         await world.quiet(2 * 3600)
         assert slowed(world) == 8
         assert world.observed.standings[0]["braked"] == 32
@@ -82,13 +87,7 @@ def test_whom_the_brake_holds_is_noted() -> None:
 
             await world.until(noted)
 
-        world.brake = BrakeRule()
-        for number in range(80):
-            await world.registered(f"vm1/{number}", mbit(1000))
-        world.start()
-        await world.quiet(310)
-        for number in range(40):
-            await world.decided(f"vm1/{number}", mbit(10))
+        await half_are_to_be_slowed(world, quiet_s=310)
         await holds(32, 20)
         await world.quiet(700)
         before = world.log.writes

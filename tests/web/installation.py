@@ -20,6 +20,7 @@ from stream.bootstrap.roles import bring_plans
 from stream.bootstrap.web import shown
 from stream.config.fields import Address
 from stream.config.load import load
+from stream.config.model import Config
 from stream.core.speed import Speed
 from stream.metrics import Metrics
 from stream.ports import DELTAS, Message
@@ -83,6 +84,18 @@ class Installation:
         await self.publish(wire.encode_delta(service, end - MINUTE_MS, end, bytes_, 0))
 
 
+def configured(folder: Path, text: str = CONFIG) -> Config:
+    """With its secrets, and a port that is free."""
+    for name in ("vm1.token", "link.key"):
+        (folder / name).write_text("k" * 64)
+        (folder / name).chmod(0o600)
+    (folder / "q.yaml").write_text(text)
+    config = load(folder / "q.yaml")
+    assert config.web is not None
+    web = config.web.model_copy(update={"listen": Address("127.0.0.1", 0)})
+    return config.model_copy(update={"web": web})
+
+
 @asynccontextmanager
 async def installation(
     folder: Path,
@@ -92,21 +105,15 @@ async def installation(
     config_text: str = CONFIG,
 ) -> AsyncIterator[Installation]:
     """Each of the services is registered with the plan vpn and known to the platform; `labels` by service's id."""
-    for name in ("vm1.token", "link.key"):
-        (folder / name).write_text("k" * 64)
-        (folder / name).chmod(0o600)
-    (folder / "q.yaml").write_text(config_text)
-    config = load(folder / "q.yaml")
+    config = configured(folder, config_text)
     assert config.web is not None
-    web = config.web.model_copy(update={"listen": Address("127.0.0.1", 0)})
-    config = config.model_copy(update={"web": web})
     clock = SystemClock()
     metrics = Metrics(clock)
     platform = MemoryPlatform(clock)
     platform.limits = dict.fromkeys(services, FAST)
     log = await SqliteLog.open(folder / "q.db", clock=clock, exclusive=True, partitions=config.partitions, poll_s=0.05)
     parts = Parts(config=config, log=log, clock=clock, metrics=metrics, platforms={"vm1": platform})
-    tokens = TokensFile(web.tokens_file)
+    tokens = TokensFile(config.web.tokens_file)
     anna, ben = tokens.create("anna", "operate", clock.now()), tokens.create("ben", "read", clock.now())
     stop = asyncio.Event()
     await bring_plans(parts)

@@ -19,14 +19,12 @@ from stream.adapters.memory import MemoryLog
 from stream.bootstrap import Parts, work_together
 from stream.bootstrap.roles import bring_plans
 from stream.bootstrap.web import Shown, shown
-from stream.config.fields import Address
-from stream.config.load import load
 from stream.core.errors import Misconfigured
 from stream.metrics import Metrics
 from stream.ports import DEAD_LETTERS, DELTAS, Fetch, Message
 from stream.web.access.tokens import TokensFile
 from tests.replica.stage import until
-from tests.web.installation import CONFIG, DEADLINE_S, HOUR_MS
+from tests.web.installation import DEADLINE_S, HOUR_MS, configured
 
 
 class Breaking(MemoryLog):
@@ -52,16 +50,9 @@ class Breaking(MemoryLog):
 @asynccontextmanager
 async def process(folder: Path) -> AsyncIterator[tuple[Parts, Breaking]]:
     """A tracker at work on a log that can be broken for the replica beside it."""
-    for name in ("vm1.token", "link.key"):
-        (folder / name).write_text("k" * 64)
-        (folder / name).chmod(0o600)
-    (folder / "q.yaml").write_text(CONFIG)
-    config = load(folder / "q.yaml")
-    assert config.web is not None
-    web = config.web.model_copy(update={"listen": Address("127.0.0.1", 0)})
     clock = SystemClock()
     log = Breaking(clock, partitions=1)
-    parts = Parts(config=config.model_copy(update={"web": web}), log=log, clock=clock, metrics=Metrics(clock))
+    parts = Parts(config=configured(folder), log=log, clock=clock, metrics=Metrics(clock))
     await bring_plans(parts)
     stop = asyncio.Event()
     tracking = asyncio.create_task(work_together(parts, stop, ["tracker"]))
