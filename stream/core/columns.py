@@ -17,6 +17,7 @@ Rows: TypeAlias = slice | Int64s
 
 _LEAST_ROOM: Final = 256
 _OWN_MEMORY_BYTES: Final = 1 << 16
+_PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
@@ -29,11 +30,11 @@ def grown(old: NDArray[_Scalar], room: int) -> NDArray[_Scalar]:
     """A copy with room for more rows (the last axis), zeros.
 
     Large ones get memory of their own from the system: from the heap, a column that grows would leave holes behind, and
-    its unused room would be resident.
+    its unused room would be resident.  It is private, since shared memory takes twice as long to be had.
     """
     shape = (*old.shape[:-1], room)
     size = math.prod(shape) * old.itemsize
-    memory = mmap.mmap(-1, size) if size >= _OWN_MEMORY_BYTES else bytearray(size)
+    memory = mmap.mmap(-1, size, flags=_PRIVATE) if size >= _OWN_MEMORY_BYTES else bytearray(size)
     new = np.frombuffer(memory, old.dtype).reshape(shape)
     new[..., : old.shape[-1]] = old
     return new

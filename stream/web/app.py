@@ -26,7 +26,7 @@ from stream.web.api import api_routers
 from stream.web.api.answers import PREFIX, Error, Fresh, error_answer
 from stream.web.api.misunderstood import sentences
 from stream.web.customer import customer_router
-from stream.web.headers import Headers
+from stream.web.headers import Headers, Heads
 from stream.web.limits import Limits
 from stream.web.measuring import Measured, route_of
 from stream.web.pages import error_page, pages_router
@@ -73,6 +73,7 @@ def web_app(
     app.add_middleware(Limits)
     app.add_middleware(Fresh, replica=replica)
     app.add_middleware(Headers)
+    app.add_middleware(Heads, never=f"{PREFIX}/events")
     app.add_middleware(Measured, metrics=metrics)
     return app
 

@@ -48,3 +48,17 @@ class Headers:
             await send(message)
 
         await self._app(scope, receive, with_defaults if scope["type"] == "http" else send)
+
+
+class Heads:
+    """Middleware: HEAD is answered as GET is, with nothing but the head, which whoever serves us sees to (uvicorn)."""
+
+    def __init__(self, app: ASGIApp, *, never: str) -> None:
+        """`never`: the path whose answer does not end."""
+        self._app = app
+        self._never = never
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] != self._never:
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)

@@ -84,9 +84,8 @@ def decode_page(data: bytes) -> tuple[Page, int]:
         if version == 1:
             second = orjson.dumps([[each["dtype"], [1, *each["shape"]], [each["name"]]] for each in header["columns"]])
         columns: dict[str, NDArray[Any]] = {}
-        for block in _blocks(second):
-            found: NDArray[Any] = np.ndarray(block.shape, block.dtype, data, begin + block.place)
-            columns.update(zip(block.names, found, strict=True))
+        for names, dtype, shape, place in _blocks(second):
+            columns.update(zip(names, np.ndarray(shape, dtype, data, begin + place), strict=True))
         return Page(header["key"], columns, header["extras"]), header["checkpoint"]
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise Corrupt(f"a page of state describes itself wrongly: {error}; restore a backup") from error

@@ -442,6 +442,17 @@ async def test_queries_that_cannot_be(one: Installation, query: str) -> None:
         assert (await client.delete("/services")).status_code == 405
 
 
+@in_one
+async def test_heads(one: Installation) -> None:
+    """HEAD is answered with the head that GET is answered with; only what never ends refuses it."""
+    async with one.client(one.ben) as client:
+        for path in ("/services?limit=1", "/services/vm1/nothing", "/openapi.json"):
+            head, whole = await client.head(path), await client.get(path)
+            assert (head.status_code, head.content) == (whole.status_code, b"")
+            assert head.headers["Content-Length"] == str(len(whole.content))
+        assert (await client.head("/events")).status_code == 405
+
+
 # ---------------------------------------------------------------- what is told as it happens
 
 

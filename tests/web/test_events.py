@@ -31,8 +31,7 @@ async def test_no_more_than_there_may_be(tmp_path: Path) -> None:
     async with house(tmp_path, []) as made:
         app = FastAPI()
         app.state.access = made.access
-        events = Events(made.replica, made.access, metrics, most=1)
-        app.add_api_route("/events", events.events)
+        app.include_router(Events(made.replica, made.access, metrics, most=1).router())
         headers = {"Authorization": f"Bearer {made.ben}"}
         async with (
             serving(app, "127.0.0.1", 0) as url,
@@ -49,13 +48,35 @@ async def test_no_more_than_there_may_be(tmp_path: Path) -> None:
                         break
 
 
+async def test_nobody_has_them_all(tmp_path: Path) -> None:
+    """Of many requests at once, no more of one token are answered than it may have; for another there is room."""
+    async with house(tmp_path, []) as made, AsyncExitStack() as open_:
+        app = FastAPI()
+        app.state.access = made.access
+        app.include_router(Events(made.replica, made.access, Metrics(SystemClock()).web, most=4, most_each=2).router())
+        url = await open_.enter_async_context(serving(app, "127.0.0.1", 0))
+        client = await open_.enter_async_context(httpx.AsyncClient(base_url=url))
+
+        async def ask(token: str) -> httpx.Response:
+            request = client.build_request("GET", "/events", headers={"Authorization": f"Bearer {token}"})
+            answer = await client.send(request, stream=True)
+            open_.push_async_callback(answer.aclose)
+            return answer
+
+        async with asyncio.timeout(DEADLINE_S):
+            answers = await asyncio.gather(*(ask(made.ben) for _ in range(8)))
+            assert sorted(answer.status_code for answer in answers) == [200, 200, *[503] * 6]
+            answers = await asyncio.gather(*(ask(made.anna) for _ in range(8)))
+            assert sorted(answer.status_code for answer in answers) == [200, 200, *[503] * 6]
+
+
 async def test_each_is_written_once(tmp_path: Path) -> None:
     """Everybody who listens is told the same, and it was made up once."""
     log = MemoryLog(Fixed())
     async with house(tmp_path, []) as made, following(log) as replica, asyncio.timeout(DEADLINE_S):
         app = FastAPI()
         app.state.access = made.access
-        app.add_api_route("/events", Events(replica, made.access, Metrics(SystemClock()).web).events)
+        app.include_router(Events(replica, made.access, Metrics(SystemClock()).web).router())
         async with (
             serving(app, "127.0.0.1", 0) as url,
             httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {made.ben}"}) as client,

@@ -23,7 +23,7 @@ CASES: Mapping[str, Callable[[str], AsyncIterator[Result]]] = {
     "restore": restoring.run,
     "latency": latency.run,
 }
-ALL = (*contest.ROUNDS, *CASES)
+ALL = (*contest.CASES, *CASES)
 
 
 async def main(arguments: Sequence[str]) -> None:
@@ -37,9 +37,9 @@ async def main(arguments: Sequence[str]) -> None:
     results: list[Result] = []
     async with _broker(chosen.servers) as servers:
         scores = {
-            form: await contest.contest(servers, form, chosen.times, only=chosen.only, profile=chosen.profile)
-            for form in contest.ROUNDS
-            if form in (chosen.case or ALL)
+            case: await contest.contest(servers, case, chosen.times, only=chosen.only, profile=chosen.profile)
+            for case in contest.CASES
+            if case in (chosen.case or ALL)
         }
         results += contest.results(scores)
         for name, run in CASES.items():

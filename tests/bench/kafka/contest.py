@@ -24,13 +24,20 @@ from tests.bench.kafka.contenders import CONTENDERS, OURS, Contender, Form
 from tests.bench.kafka.filling import changes, drop_topics, fill, make_topic
 from tests.bench.kafka.installation import settings_of
 from tests.bench.kafka.processes import ended
-from tests.bench.kafka.workload import Change, Fleet, as_batches, as_singles, introductions, quotas_by_name
+from tests.bench.kafka.workload import BUSY, CALM, Change, Fleet, as_batches, as_singles, introductions, quotas_by_name
 from tests.bench.measuring import Result
 from tests.kafka.cluster import until
 from tests.kafka.fetch import ROOT
 
 PARTITIONS = 4
 ROUNDS: Mapping[Form, int] = {"singles": 200, "batches": 1000}
+CASES: Mapping[str, tuple[Form, int]] = {
+    "batches": ("batches", BUSY),
+    "singles": ("singles", BUSY),
+    "calm-batches": ("batches", CALM),
+    "calm-singles": ("singles", CALM),
+}
+"""In which form the deltas come, and how many services change."""
 LIMIT_S = 300.0
 COMMITTED_S = 60.0
 """After the last delta every change must be committed and seen within this time."""
@@ -67,7 +74,6 @@ class Course:
     """A topic that is filled, and what must come of it."""
 
     settings: KafkaSettings
-    form: Form
     fleet: Fleet
     introductions: int
     """Records that come before the first delta."""
@@ -76,14 +82,14 @@ class Course:
     changes: Counter[Change]
 
 
-async def laid(servers: str, form: Form, rounds: int) -> Course:
-    fleet, settings = Fleet(PARTITIONS), settings_of(servers, PARTITIONS)
+async def laid(servers: str, form: Form, often_over: int) -> Course:
+    fleet, settings, rounds = Fleet(PARTITIONS, often_over=often_over), settings_of(servers, PARTITIONS), ROUNDS[form]
     await topics.create(settings)
     first = await fill(settings, DELTAS, introductions(fleet))
     records = as_singles(fleet, rounds) if form == "singles" else as_batches(fleet, rounds)
     written = await fill(settings, DELTAS, records)
     deltas = fleet.singles(rounds) if form == "singles" else rounds * fleet.services
-    return Course(settings, form, fleet, first, written, deltas, fleet.changes(rounds))
+    return Course(settings, fleet, first, written, deltas, fleet.changes(rounds))
 
 
 # ---------------------------------------------------------------- one run
@@ -198,35 +204,38 @@ async def _verdict(course: Course, out: str) -> str:
 
 
 async def contest(
-    servers: str, form: Form, times: int, *, only: str = "", profile: Path | None = None
+    servers: str, case: str, times: int, *, only: str = "", profile: Path | None = None
 ) -> Mapping[str, list[Score]]:
     """Each so many times, one after the other and then again, so that no neighbour troubles one of them alone."""
-    course = await laid(servers, form, ROUNDS[form])
+    form, often_over = CASES[case]
+    course = await laid(servers, form, often_over)
     scores: dict[str, list[Score]] = {}
     for turn in range(times):
         for contender in CONTENDERS[form]:
             if (contender.slow and turn) or only not in contender.name:
                 continue
             score = await run(course, contender, profile if contender.name == OURS else None)
-            said = f"{form}: {contender.name}: {score.cpu_s:.3f} s CPU, {score.wall_s:.3f} s a million {score.verdict}"
+            said = f"{case}: {contender.name}: {score.cpu_s:.3f} s CPU, {score.wall_s:.3f} s a million {score.verdict}"
             print(said, file=sys.stderr, flush=True)
             scores.setdefault(contender.name, []).append(score)
     await drop_topics(servers, *map(course.settings.topic, TOPICS))
     return scores
 
 
-def results(scores: Mapping[Form, Mapping[str, list[Score]]]) -> Iterator[Result]:
+def results(scores: Mapping[str, Mapping[str, list[Score]]]) -> Iterator[Result]:
     """Ours beside each of the others."""
-    for form, found in scores.items():
+    for case, found in scores.items():
         costs = {name: median(score.cpu_s for score in runs) for name, runs in found.items()}
-        ours = costs.get(OURS)
+        ours, form = costs.get(OURS), CASES[case][0]
         if form == "batches":
-            beside = {name: runs for name, runs in scores.get("singles", {}).items() if name in BESIDE}
-            costs |= {f"{name}, single deltas": median(run.cpu_s for run in runs) for name, runs in beside.items()}
+            beside = scores.get(case.replace("batches", "singles"), {})
+            costs |= {
+                f"{name}, single deltas": median(run.cpu_s for run in beside[name]) for name in BESIDE if name in beside
+            }
         for name, cost in costs.items():
             note = "; ".join(sorted({score.verdict for score in found.get(name, ()) if score.verdict}))
-            case, unit = f"{form}: {name}", "s CPU/M"
+            what, unit = f"{case}: {name}", "s CPU/M"
             if ours is None or name.startswith(OURS):
-                yield Result("kafka", case, cost, unit, note=note)
+                yield Result("kafka", what, cost, unit, note=note)
             else:
-                yield Result("kafka", case, ours, unit, cost, ours / cost, AIMS.get((form, name), ""), note)
+                yield Result("kafka", what, ours, unit, cost, ours / cost, AIMS.get((form, name), ""), note)
