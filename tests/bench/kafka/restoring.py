@@ -17,12 +17,14 @@ from stream.bootstrap.process import collect_rarely
 from stream.ports import STATE
 from stream.runtime.checkpoint import State, load, restore
 from tests.bench.kafka.installation import settings_of
-from tests.bench.measuring import Result, Stopwatch
+from tests.bench.measuring import Result, Stopwatch, warm_memory
 from tests.bench.traffic import name_of, names_of, registered, shipped
 
 SERVICES = 1_000_000
 TAKEN_OVER = 20_000
 TIMES = 3
+WARM_BYTES = 700_000_000
+"""The bytes that are read, twice, and some."""
 LOOK = "restore"
 OWN = "take-over"
 
@@ -33,7 +35,9 @@ async def run(servers: str) -> AsyncIterator[Result]:
     ours, bare = [], []
     for _ in range(TIMES):
         ours.append(await _alone("tests.bench.kafka.restoring", LOOK, servers, settings.topic_prefix))
-        bare.append(await _alone("tests.bench.peers.reading", servers, settings.topic(STATE), str(FETCH_BYTES)))
+        bare.append(
+            await _alone("tests.bench.peers.reading", servers, settings.topic(STATE), str(FETCH_BYTES), str(WARM_BYTES))
+        )
     for place, (what, target) in enumerate((("wall", "<= 2"), ("CPU", ""))):
         mine, others = (median(each[place] for each in runs) for runs in (ours, bare))
         case = f"{LOOK}: {SERVICES:,} services, {what}"
@@ -70,6 +74,7 @@ async def _alone(module: str, *words: str) -> Sequence[float]:
 async def main(what: str, servers: str, prefix: str) -> None:
     """What is measured, in a process of its own."""
     collect_rarely()
+    warm_memory(WARM_BYTES)
     watch = Stopwatch()
     log = await KafkaLog.open(KafkaSettings(servers=servers, topic_prefix=prefix))
     try:

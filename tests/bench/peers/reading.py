@@ -1,4 +1,4 @@
-"""Reads partition 0 of a topic to its end and does nothing with it: `reading BROKER TOPIC FETCH_BYTES`.
+"""Reads partition 0 of a topic to its end and does nothing with it: `reading BROKER TOPIC FETCH_BYTES WARM_BYTES`.
 
 Prints wall and CPU seconds from the first fetch on.
 """
@@ -12,8 +12,11 @@ import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from tests.bench.measuring import warm_memory
 
-async def main(broker: str, topic: str, fetch_bytes: str) -> None:
+
+async def main(broker: str, topic: str, fetch_bytes: str, warm_bytes: str) -> None:
+    warm_memory(int(warm_bytes))
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker,
         enable_auto_commit=False,
