@@ -28,12 +28,13 @@ from stream.core.window import Int64s
 PLANS: Final = "plans"
 MARKS: Final = "marks"
 
-_OWN: Final = ("source", "combination")
+OWN: Final = ("source", "combination")
 """Columns of numbers that mean something within a page only."""
 
-_LADDER_COLUMNS: Final = tuple(name for name in ladders.COLUMNS if name != "service")
+LADDER_COLUMNS: Final = tuple(name for name in ladders.COLUMNS if name != "service")
 _BY_ROW: Final = ("floors", "quotas", "anchor_days", "labels")
 _PAIRS: Final = ("carried", "stale")
+BESIDE: Final = (*_BY_ROW, *_PAIRS)
 
 
 def plans_page(version: int, plans: Mapping[str, Plan], mappings: Mapping[str, FieldMapping]) -> Page:
@@ -64,7 +65,7 @@ def page_of(held: Services, number: int) -> Page:
     end = min(first + PAGE_ROWS, held.rows.count)
     rows = np.arange(first, end)
     columns: dict[str, NDArray[Any]] = {
-        name: getattr(held, name)[first:end].copy() for name in services.COLUMNS if name not in _OWN
+        name: getattr(held, name)[first:end].copy() for name in services.COLUMNS if name not in OWN
     }
     sources, columns["source"] = _distinct(held.source[first:end])
     sets, columns["combination"] = _distinct(held.combination[first:end])
@@ -79,19 +80,20 @@ def page_of(held: Services, number: int) -> Page:
     for place, table in enumerate(tables):
         own = ladder_rows_of(held, rows, table)
         assert (table.total[own] == table.ring[:, own].sum(axis=0)).all(), f"sums of {table.plan.name} are off"
-        columns |= {f"{place}/{name}": getattr(table, name)[..., own] for name in _LADDER_COLUMNS}
+        columns |= {f"{place}/{name}": getattr(table, name)[..., own] for name in LADDER_COLUMNS}
         rare = table.rare
         extras["rare"].append(
             [[at, rare[row].to_json()] for at, row in enumerate(own.tolist()) if row in rare] if rare else []
         )
-    for name in (*_BY_ROW, *_PAIRS):
+    for name in BESIDE:
         beside = getattr(held, name)
         found = [[row - first, beside[row]] for row in range(first, end) if row in beside] if beside else []
         extras[name] = [[row, [str(each) for each in pair]] for row, pair in found] if name in _PAIRS else found
     return Page(str(number), columns, extras)
 
 
-def _lines_of(page: Page) -> str:
+def lines_of(page: Page) -> str:
+    """Its names, a line each."""
     names = page.extras["names"]
     return names if isinstance(names, str) else "".join(f"{name or ''}\n" for name in names)  # a list of format 1
 
@@ -142,9 +144,9 @@ def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None
     if end > held.rows.count:
         raise ValueError(f"rows beyond {held.rows.count}, the number that meta names")
     for name in services.COLUMNS:
-        if name not in _OWN:
+        if name not in OWN:
             getattr(held, name)[first:end] = columns[name]
-    held.rows.free += held.names.put_lines(_lines_of(page), first, end).tolist()
+    held.rows.free += held.names.put_lines(lines_of(page), first, end).tolist()
     if extras["sources"]:
         held.source[first:end] = _which(columns["source"], [held.source_number(each) for each in extras["sources"]])
     tables = [held.table(plans[plan], anchor_day) for plan, anchor_day in extras["tables"]]
@@ -153,7 +155,7 @@ def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None
     for place, table in enumerate(tables):
         parts = [(rows, each.index(place)) for rows, each in _parts(columns, extras["sets"]) if place in each]
         base = table.rows.count
-        _restore_ladders(held, first, parts, table, {name: columns[f"{place}/{name}"] for name in _LADDER_COLUMNS})
+        _restore_ladders(held, first, parts, table, {name: columns[f"{place}/{name}"] for name in LADDER_COLUMNS})
         table.rare |= {base + row: Rare.from_json(rare) for row, rare in extras["rare"][place]}
     for name in _BY_ROW:
         getattr(held, name).update({first + row: value for row, value in extras[name]})

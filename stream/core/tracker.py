@@ -21,6 +21,7 @@ from stream.core.batches import Group, resolve
 from stream.core.counting import Delta, Tally
 from stream.core.errors import Corrupt, Rejected
 from stream.core.folding import MOST_TOLD, folded
+from stream.core.joining import joined
 from stream.core.judging import Cause
 from stream.core.mapping import FieldMapping
 from stream.core.model import (
@@ -318,7 +319,7 @@ class Tracker:
         services.reserve(meta["rows"])
         services.names.reserve(meta["rows"])
         found, ids = set(), []
-        for page in pages:
+        for page in joined(pages):
             found.add(page.key)
             if page.key == PLANS:
                 tracker.plans_version, tracker.plans, tracker.mappings = plans_of(page)

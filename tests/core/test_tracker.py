@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stream.core.errors import Corrupt
+from stream.core.joining import joined
 from stream.core.model import Decision, Deltas, Malformed, Names, Plans, Position, Registration, Watermark
 from stream.core.page import Page
 from stream.core.plan import Plan
@@ -406,15 +407,16 @@ class TestKept:
         feed = Feed(p=small(warn=50), q=small(on_change="keep"), month=MONTH)
         names = [f"vm1/{number}" for number in range(600)]
         for number, name in enumerate(names):
-            plans = (("p",), ("p", "q"), ("month", "p"), ())[number % 4]
-            feed.register(*plans, service=name, labels={"n": name} if number % 7 == 0 else {}, source=f"s{number % 3}")
+            plans = (("p",), ("p", "q"), ("month", "p"), ())[number % 4] if number < 512 else ("month", "q")
+            own: dict[str, Any] = {"labels": {"n": name}, "quota": number} if number % 7 == 0 else {}
+            feed.register(*plans, service=name, source=f"s{number // 200}", **own)
         rng = np.random.default_rng(1)
         for step in range(1, 12):
             in_ = (rng.integers(0, 300, 600) * step).tolist()
             feed.batch(names, [T0] * 600, [T0 + 700 * step] * 600, in_, [0] * 600)
         feed.watermark(T0 + 60_000, source="s1")
         for number, kind in enumerate(("credit", "exempt", "reset")):
-            feed.adjust(kind, service=names[4 * number + 1], bytes=9, until=T0 + DAY, at=T0 + 8000)
+            feed.adjust(kind, service=names[276 * number + 1], bytes=9, until=T0 + DAY, at=T0 + 8000)
         feed.adjust("pin", service="vm1/2", plan="p", profile="slow")
         for number in range(0, 600, 50):
             feed.deregister(names[number])
@@ -437,6 +439,14 @@ class TestKept:
             assert each.adjust("credit", service="vm1/5", bytes=9, at=T0 + 30_000, id="twice")
             assert each.adjust("credit", service="vm1/5", bytes=9, at=T0 + 30_000, id="twice") == []
         assert exported(feed) == exported(twin)
+
+    def test_pages_are_restored_together(self) -> None:
+        """Whatever plans and sources they have, and as long as none is missing."""
+        pages = self.lived().tracker.dirty_pages()
+        assert [page.key for page in joined(pages)] == ["plans", "marks", "0", "ids/0"]
+        assert [page.key for page in joined(pages[:2] + pages[3:])] == ["plans", "marks", "1", "ids/0"]
+        assert [page.key for page in joined([pages[2], *pages[4:]])] == ["0", "2", "ids/0"]
+        assert [page.key for page in joined(reversed(pages))] == ["ids/0", "2", "1", "0", "marks", "plans"]
 
     def test_only_what_changed_is_written(self) -> None:
         """Pages of 256 services; ids in pages of their own."""

@@ -11,7 +11,7 @@ from statistics import median
 
 from stream.adapters.kafka import topics
 from stream.adapters.kafka.log import KafkaLog
-from stream.adapters.kafka.reading import FETCH_BYTES
+from stream.adapters.kafka.reading import SNAPSHOT_BYTES
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.bootstrap.process import collect_rarely
 from stream.ports import STATE
@@ -32,16 +32,17 @@ OWN = "take-over"
 async def run(servers: str) -> AsyncIterator[Result]:
     settings = settings_of(servers, 1)
     size = await _laid(settings, SERVICES)
-    ours, bare = [], []
+    ours, reading, greedily = [], [], []
     for _ in range(TIMES):
         ours.append(await _alone("tests.bench.kafka.restoring", LOOK, servers, settings.topic_prefix))
-        bare.append(
-            await _alone("tests.bench.peers.reading", servers, settings.topic(STATE), str(FETCH_BYTES), str(WARM_BYTES))
-        )
-    for place, (what, target) in enumerate((("wall", "<= 2"), ("CPU", ""))):
-        mine, others = (median(each[place] for each in runs) for runs in (ours, bare))
-        case = f"{LOOK}: {SERVICES:,} services, {what}"
-        yield Result("kafka", case, mine, "s", others, mine / others, target, f"{size / 1e6:.0f} MB")
+        bare = ("tests.bench.peers.reading", servers, settings.topic(STATE), str(WARM_BYTES))
+        reading.append(await _alone(*bare))
+        greedily.append(await _alone(*bare, str(SNAPSHOT_BYTES)))
+    for beside, runs in (("reading", reading), ("reading as much at a time", greedily)):
+        for place, (what, target) in enumerate((("wall", "<= 2"), ("CPU", ""))):
+            mine, others = (median(each[place] for each in each_run) for each_run in (ours, runs))
+            case = f"{LOOK}: {SERVICES:,} services, {what}, and {beside}"
+            yield Result("kafka", case, mine, "s", others, mine / others, target, f"{size / 1e6:.0f} MB")
     settings = settings_of(servers, 1)
     await _laid(settings, TAKEN_OVER)
     taken = [await _alone("tests.bench.kafka.restoring", OWN, servers, settings.topic_prefix) for _ in range(TIMES)]
