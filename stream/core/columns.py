@@ -18,6 +18,7 @@ Rows: TypeAlias = slice | Int64s
 _LEAST_ROOM: Final = 256
 _OWN_MEMORY_BYTES: Final = 1 << 16
 _PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+_SMALL_PAGES: Final[int | None] = getattr(mmap, "MADV_NOHUGEPAGE", None)  # Linux
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
@@ -30,14 +31,23 @@ def grown(old: NDArray[_Scalar], room: int) -> NDArray[_Scalar]:
     """A copy with room for more rows (the last axis), zeros.
 
     Large ones get memory of their own from the system: from the heap, a column that grows would leave holes behind, and
-    its unused room would be resident.  It is private, since shared memory takes twice as long to be had.
+    its unused room would be resident.
     """
     shape = (*old.shape[:-1], room)
     size = math.prod(shape) * old.itemsize
-    memory = mmap.mmap(-1, size, flags=_PRIVATE) if size >= _OWN_MEMORY_BYTES else bytearray(size)
+    memory = _from_system(size) if size >= _OWN_MEMORY_BYTES else bytearray(size)
     new = np.frombuffer(memory, old.dtype).reshape(shape)
     new[..., : old.shape[-1]] = old
     return new
+
+
+def _from_system(size: int) -> mmap.mmap:
+    """Private memory, since shared memory takes twice as long to be had; in small pages, wherever the system would give
+    large ones by itself: of those a single byte takes 2 MiB."""
+    memory = mmap.mmap(-1, size, flags=_PRIVATE)
+    if _SMALL_PAGES is not None:
+        memory.madvise(_SMALL_PAGES)
+    return memory
 
 
 def as_rows(numbers: Int64s) -> Rows:

@@ -15,6 +15,7 @@ from stream.core.services import PAGE_ROWS
 from stream.core.storing import BESIDE, LADDER_COLUMNS, OWN, lines_of
 from stream.core.window import Int64s
 
+_MOST_DIGITS: Final = 10
 _PER_PAGE: Final = ("sources", "tables", "sets")
 MOST_TOGETHER: Final = 32
 """Pages: as many as the processor's nearer memory holds."""
@@ -34,7 +35,7 @@ def joined(pages: Iterable[Page]) -> Iterator[Page]:
 
 def _continues(former: Page, page: Page) -> bool:
     """Whether it has the next rows, and the former one all that it has room for."""
-    if not (former.key.isdecimal() and page.key.isdecimal() and int(page.key) == int(former.key) + 1):
+    if not (former.key.isdecimal() and len(former.key) < _MOST_DIGITS and page.key == str(int(former.key) + 1)):
         return False
     return len(former.columns.get("combination", ())) == PAGE_ROWS
 
@@ -50,6 +51,8 @@ def _joined(run: Sequence[Page]) -> Page:
 
 
 def _as_one(run: Sequence[Page]) -> Page:
+    for page in run:
+        _check(page)
     names = [name for name in services.COLUMNS if name not in OWN]
     columns = {name: np.concatenate([page.columns[name] for page in run]) for name in names}
     sources, tables, sets = _Numbers(), _Numbers(), _Numbers()
@@ -80,6 +83,21 @@ def _as_one(run: Sequence[Page]) -> Page:
     for name in BESIDE:
         extras[name] = _moved([page.extras[name] for page in run], [PAGE_ROWS] * len(run))
     return Page(run[0].key, columns, extras)
+
+
+def _check(page: Page) -> None:
+    """Raises ValueError where what one page has too little would be taken from the next one."""
+    columns, names = page.columns, lines_of(page)
+    rows = len(columns["combination"])
+    if names.count("\n") != rows or not names.endswith("\n"):
+        raise ValueError(f"page {page.key}: {names.count(chr(10))} lines of names for {rows} rows")
+    if any(columns[name].shape != (rows,) for name in services.COLUMNS):
+        raise ValueError(f"page {page.key}: a column that has not {rows} rows")
+    for place in range(len(page.extras["tables"])):
+        if len({columns[f"{place}/{name}"].shape[-1] for name in LADDER_COLUMNS}) > 1:
+            raise ValueError(f"page {page.key}: columns of different length of its plan {place}")
+    if len(set(map(tuple, page.extras["tables"]))) < len(page.extras["tables"]):
+        raise ValueError(f"page {page.key}: a plan that stands twice")
 
 
 class _Numbers:

@@ -130,7 +130,13 @@ def restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None:
         else:
             _restore_page(held, page, plans)
     except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise Corrupt(f"page {page.key} does not fit together ({error!r}); restore a backup") from error
+        raise Corrupt(f"page {_name_of(page)} does not fit together ({error!r}); restore a backup") from error
+
+
+def _name_of(page: Page) -> str:
+    """Its key; of several that were put together the first and the last one's."""
+    more = (len(page.columns.get("combination", ())) - 1) // PAGE_ROWS
+    return f"{page.key} to {int(page.key) + more}" if more > 0 else page.key
 
 
 def _restore_marks(held: Services, page: Page) -> None:
@@ -143,6 +149,8 @@ def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None
     end = first + len(columns["combination"])
     if end > held.rows.count:
         raise ValueError(f"rows beyond {held.rows.count}, the number that meta names")
+    if len(columns["source"]) != end - first:
+        raise ValueError(f"{len(columns['source'])} sources for {end - first} rows")
     for name in services.COLUMNS:
         if name not in OWN:
             getattr(held, name)[first:end] = columns[name]

@@ -448,6 +448,24 @@ class TestKept:
         assert [page.key for page in joined([pages[2], *pages[4:]])] == ["0", "2", "ids/0"]
         assert [page.key for page in joined(reversed(pages))] == ["ids/0", "2", "1", "0", "marks", "plans"]
 
+    def test_no_page_makes_up_for_another(self) -> None:
+        """What one has too little is not taken from the next one, which has too much."""
+        pages = {page.key: page for page in self.lived().tracker.dirty_pages()}
+        zero, one = pages["0"], pages["1"]
+
+        def refused(former: Page, latter: Page) -> None:
+            with pytest.raises(Corrupt, match="pages 0 to 1"):
+                list(joined([former, latter]))
+
+        both = np.concatenate([zero.columns["incarnation"], one.columns["incarnation"]])
+        refused(changed(zero, incarnation=both[:255]), changed(one, incarnation=both[255:]))
+        both = np.concatenate([zero.columns["0/total"], one.columns["0/total"]])
+        refused(changed(zero, **{"0/total": both[:9]}), changed(one, **{"0/total": both[9:]}))
+        for lines in (zero.extras["names"][:-1], zero.extras["names"] + "more\n", "\n" + zero.extras["names"][:-1]):
+            refused(Page("0", zero.columns, zero.extras | {"names": lines}), one)
+        twice = [zero.extras["tables"][0], *zero.extras["tables"][:-1]]
+        refused(Page("0", zero.columns, zero.extras | {"tables": twice}), one)
+
     def test_only_what_changed_is_written(self) -> None:
         """Pages of 256 services; ids in pages of their own."""
         feed = self.lived()
@@ -502,6 +520,10 @@ class TestKept:
         ):
             with pytest.raises(Corrupt):
                 Tracker.restore(0, lambda name: 0, wrong_meta, wrong_pages)
+
+
+def changed(page: Page, **columns: Any) -> Page:
+    return Page(page.key, page.columns | columns, page.extras)
 
 
 def exported(feed: Feed) -> dict[str, ServiceView | None]:

@@ -59,6 +59,8 @@ async def test_the_auditor_notices(tortured: Play) -> None:
         if sent(tortured) != truth:
             break
         one["out"] -= 1  # a limit, or a script for the same time, is in its way
+    else:
+        raise AssertionError("no script flows as it is written")
     service = f"vm1/{one['id']}"
     assert await wrong(tortured) == {f"{service}: bytes"}
     for by, limit, what in ((OURS, 1, "a limit that nobody asked for"), ("somebody else", 5000, "faster than it was")):

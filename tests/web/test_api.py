@@ -444,13 +444,20 @@ async def test_queries_that_cannot_be(one: Installation, query: str) -> None:
 
 @in_one
 async def test_heads(one: Installation) -> None:
-    """HEAD is answered with the head that GET is answered with; only what never ends refuses it."""
+    """HEAD is answered with the head of GET's answer, and counted with its route; only what never ends refuses it."""
+
+    def counted() -> float:
+        labels = {"route": "/api/v1/services", "status": "200"}
+        return one.metrics.registry.get_sample_value("quota_stream_web_requests_total", labels) or 0
+
+    before = counted()
     async with one.client(one.ben) as client:
         for path in ("/services?limit=1", "/services/vm1/nothing", "/openapi.json"):
             head, whole = await client.head(path), await client.get(path)
             assert (head.status_code, head.content) == (whole.status_code, b"")
             assert head.headers["Content-Length"] == str(len(whole.content))
         assert (await client.head("/events")).status_code == 405
+    assert counted() - before == 2
 
 
 # ---------------------------------------------------------------- what is told as it happens

@@ -29,6 +29,8 @@ log_ = structlog.get_logger()
 
 _T = TypeVar("_T")
 
+MOST_SNAPSHOTS = 4
+"""Read at a time: a slow network still brings what each fetches within the time that a request has."""
 REJOIN_S = 1.0
 STALE_S = 10
 """So long a log must end too early before it is believed."""
@@ -46,6 +48,7 @@ class KafkaLog:
         self._offsets: AIOKafkaConsumer
         self._appender: AIOKafkaProducer | None = None
         self._making = asyncio.Lock()
+        self._reading_all = asyncio.Semaphore(MOST_SNAPSHOTS)
         self._members: dict[Role, Membership] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._end: asyncio.Future[QuotaStreamError] = asyncio.get_running_loop().create_future()
@@ -211,9 +214,10 @@ class KafkaLog:
         return TopicPartition(self._settings.topic(topic), partition)
 
     async def _snapshot(self, topic: str, partition: int, least: int) -> Mapping[bytes, bytes]:
-        return await self._unless_ended(
-            reading.snapshot(self._settings, self._run, self._place(topic, partition), least)
-        )
+        async with self._reading_all:
+            return await self._unless_ended(
+                reading.snapshot(self._settings, self._run, self._place(topic, partition), least)
+            )
 
     async def _seen_end(self, topic: str, partition: int) -> int:
         return await reading.end(self._offsets, self._place(topic, partition), self._settings.request_s)

@@ -4,8 +4,8 @@
 hour of six slices becomes slow, with an emptied window, and ten minutes later it is at full speed again, with an
 emptied window.  One service in 14 has a quota of 10 to 40 average rounds, one in 28 of 50 to 70, where the sliding of
 the window matters; the others are never over.  So about 0.45 % of the deltas cause a change: of 10,000 services polled
-every minute each changes six or seven times a day.  Of a calm fleet a tenth as many do, and still there are dozens of
-changes in a fetch of 4 MiB.  One delta in a thousand is sent twice.
+every minute each changes six or seven times a day.  Of a calm fleet a tenth as many do, and still there are a dozen
+changes or more in a fetch of 4 MiB.  One delta in a thousand is sent twice.
 """
 
 from __future__ import annotations
