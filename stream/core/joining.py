@@ -16,7 +16,6 @@ from stream.core.storing import BESIDE, LADDER_COLUMNS, OWN, lines_of
 from stream.core.window import Int64s
 
 _MOST_DIGITS: Final = 10
-_PER_PAGE: Final = ("sources", "tables", "sets")
 MOST_TOGETHER: Final = 32
 """Pages: as many as the processor's nearer memory holds."""
 
@@ -57,11 +56,10 @@ def _as_one(run: Sequence[Page]) -> Page:
     columns = {name: np.concatenate([page.columns[name] for page in run]) for name in names}
     sources, tables, sets = _Numbers(), _Numbers(), _Numbers()
     of_sources, combinations, parts = [], [], dict[int, list[tuple[Page, int]]]()
-    for former, page in zip([None, *run], run, strict=False):
-        if former is None or any(former.extras[name] != page.extras[name] for name in _PER_PAGE):
-            source_numbers = sources.of(page.extras["sources"])
-            table_numbers = tables.of(map(tuple, page.extras["tables"])).tolist()
-            set_numbers = sets.of(tuple(table_numbers[place] for place in each) for each in page.extras["sets"])
+    for page in run:
+        source_numbers = sources.of(page.extras["sources"])
+        table_numbers = tables.of(map(tuple, page.extras["tables"])).tolist()
+        set_numbers = sets.of(tuple(table_numbers[place] for place in each) for each in page.extras["sets"])
         of_sources.append(source_numbers[page.columns["source"]] if len(source_numbers) else page.columns["source"])
         combinations.append(set_numbers[page.columns["combination"]])
         for place, number in enumerate(table_numbers):
@@ -90,7 +88,7 @@ def _check(page: Page) -> None:
     columns, names = page.columns, lines_of(page)
     rows = len(columns["combination"])
     if names.count("\n") != rows or not names.endswith("\n"):
-        raise ValueError(f"page {page.key}: {names.count(chr(10))} lines of names for {rows} rows")
+        raise ValueError(f"page {page.key}: other than {rows} lines of names")
     if any(columns[name].shape != (rows,) for name in services.COLUMNS):
         raise ValueError(f"page {page.key}: a column that has not {rows} rows")
     for place in range(len(page.extras["tables"])):

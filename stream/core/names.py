@@ -106,7 +106,7 @@ class NameIndex:
         """Names that are not here yet, each only once, of the rows `[first, end)`, as `lines` gives them; returns the
         rows that have none.  They are entered when the first is looked for, all at once.  Raises ValueError."""
         data = np.frombuffer(lines.encode(), np.uint8)
-        after = (data == _NEWLINE).nonzero()[0] + 1
+        after = np.flatnonzero(data == _NEWLINE) + 1
         if len(after) != end - first or (lines and not lines.endswith("\n")):
             raise ValueError(f"{len(after)} lines of names for {end - first} rows")
         starts = np.zeros(end - first, np.int64)
@@ -118,10 +118,10 @@ class NameIndex:
         self._sizes[first:end] = sizes
         self._hashes[first:end] = _hashes(lines.split("\n")[:-1])
         self._end += len(data)
-        nameless: Int64s = (sizes == 0).nonzero()[0]
+        nameless = np.flatnonzero(sizes == 0)
         self.count += end - first - len(nameless)
         self._entered = False
-        return nameless + first
+        return first + nameless
 
     def remove(self, row: int) -> None:
         """Of a row that has a name."""

@@ -149,17 +149,16 @@ def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None
     end = first + len(columns["combination"])
     if end > held.rows.count:
         raise ValueError(f"rows beyond {held.rows.count}, the number that meta names")
-    if len(columns["source"]) != end - first:
-        raise ValueError(f"{len(columns['source'])} sources for {end - first} rows")
     for name in services.COLUMNS:
         if name not in OWN:
             getattr(held, name)[first:end] = columns[name]
     held.rows.free += held.names.put_lines(lines_of(page), first, end).tolist()
     if extras["sources"]:
-        held.source[first:end] = _which(columns["source"], [held.source_number(each) for each in extras["sources"]])
+        sources = np.array([held.source_number(source) for source in extras["sources"]], np.int32)
+        held.source[first:end] = sources[columns["source"]]
     tables = [held.table(plans[plan], anchor_day) for plan, anchor_day in extras["tables"]]
     sets = [held.combination_number(tuple(tables[place] for place in each)) for each in extras["sets"]]
-    held.combination[first:end] = _which(columns["combination"], sets)
+    held.combination[first:end] = np.array(sets, np.int32)[columns["combination"]]
     for place, table in enumerate(tables):
         parts = [(rows, each.index(place)) for rows, each in _parts(columns, extras["sets"]) if place in each]
         base = table.rows.count
@@ -169,11 +168,6 @@ def _restore_page(held: Services, page: Page, plans: Mapping[str, Plan]) -> None
         getattr(held, name).update({first + row: value for row, value in extras[name]})
     for name in _PAIRS:
         getattr(held, name).update({first + row: (int(one), int(two)) for row, (one, two) in extras[name]})
-
-
-def _which(places: NDArray[Any], numbers: Sequence[int]) -> NDArray[np.int32] | int:
-    """The undoing of `_distinct`."""
-    return np.array(numbers, np.int32)[places] if len(numbers) > 1 or places.any() else numbers[0]
 
 
 def _parts(
@@ -207,5 +201,4 @@ def _restore_ladders(
         getattr(table, name)[..., base : base + count] = values
     table.service[base : base + count] = first + owners
     for own, at in parts:
-        places = np.searchsorted(owners, own) if len(parts) > 1 else np.arange(count)
-        held.ladder_rows[at][first + own] = base + places
+        held.ladder_rows[at][first + own] = base + np.searchsorted(owners, own)
